@@ -1,0 +1,1 @@
+//! Decisions over an artifact graph.

@@ -1,0 +1,1 @@
+//! Buildspecs, runs, builders and deploy targets.

@@ -1,0 +1,1 @@
+//! Packages, SBOMs and vulnerability matching.

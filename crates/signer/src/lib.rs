@@ -1,0 +1,1 @@
+//! Signing profiles, jobs, keys and the certificate authority.

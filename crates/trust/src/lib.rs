@@ -1,0 +1,1 @@
+//! Envelopes, certificate chains, trust policy and verification.
