@@ -1,1 +1,16 @@
-//! What Countersign asks of others.
+//! What Countersign asks of others: registries, layouts, revocation lists, the control plane.
+//!
+//! The pure rooms decide; this one fetches what they decide over, and brings what they made to
+//! where it belongs. Everything that comes in is hostile until its digest was checked: bytes,
+//! pages, depth and time are bounded, and no credential leaves for an origin that it was not
+//! given for. Judging signatures is `trust`'s business, keeping things is `store`'s.
+
+pub mod source;
+
+pub mod control;
+
+mod error;
+pub mod http_client;
+
+pub use error::{ClientError, ErrorKind};
+pub use source::{ArtifactSink, ArtifactSource, TagOrDigest};
