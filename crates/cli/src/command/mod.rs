@@ -1,0 +1,55 @@
+//! The commands, one file each: `Args`, and `run` that does the work.
+//!
+//! To add one: write `command/<name>.rs`, and add a `mod` line and a line in the table below.
+
+mod completion;
+mod version;
+
+use clap::Subcommand;
+
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::ExitCode;
+
+macro_rules! commands {
+    ($($variant:ident => $module:ident,)*) => {
+        /// What to do. The help of each command is the doc comment of its `Args`.
+        #[derive(Subcommand)]
+        pub(crate) enum Command {
+            $(#[allow(missing_docs)] $variant($module::Args),)*
+        }
+
+        impl Command {
+            /// Does it.
+            pub(crate) async fn run(self, context: &Context) -> Result<ExitCode, CliError> {
+                match self {
+                    // Boxed: the futures of a few commands are large, and all would be as large.
+                    $(Self::$variant(args) => Box::pin($module::run(args, context)).await,)*
+                }
+            }
+        }
+    };
+}
+
+// In the order of the help: first what a developer does, last what an operator does.
+commands! {
+    Version => version,
+    Completion => completion,
+}
+
+impl Command {
+    /// Returns the values of `--output` that the command knows.
+    pub(crate) fn formats(&self) -> &'static [&'static str] {
+        // A command with formats of its own gets an arm here.
+        &["text", "json"]
+    }
+
+    /// Does the work of a command that must be alone in its process, before any thread is
+    /// started: a role of the server gives up privileges, which a thread can do only for itself.
+    pub(crate) fn run_before_threads(
+        &self,
+        _context: &Context,
+    ) -> Option<Result<ExitCode, CliError>> {
+        None
+    }
+}
