@@ -1,0 +1,3 @@
+//! Tests of the binary and of the house it lives in.
+
+mod architecture;
