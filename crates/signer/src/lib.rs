@@ -1,1 +1,32 @@
-//! Signing profiles, jobs, keys and the certificate authority.
+//! The signer: the only room with private keys.
+//!
+//! It holds the certificate authority, the signing profiles, and a record of every signing job.
+//! It runs as a process of its own, behind a unix socket that admits the front alone, and is
+//! handed nothing but payloads of at most 4 KiB: no network, no registry, no shell. A request
+//! names a profile, never a key.
+//!
+//! Dialect: Notary Project envelopes in the scheme `notary.x509.signingAuthority` without custom
+//! critical attributes (signature-specification; signing-scheme), and DSSE over in-toto
+//! statements, whose leaf certificate's validity is the signature's. Where the records lie is
+//! left to an implementation of [`Records`]; who the caller is, to the front.
+
+pub mod job;
+pub mod principal;
+pub mod profile;
+pub mod validity;
+
+pub mod authority;
+pub mod custody;
+mod keys;
+
+pub mod records;
+
+pub use authority::{Authority, AuthorityConfig, AuthorityError, AuthoritySubject};
+pub use job::{JobId, JobKind, JobRevocation, JobStatus, RevokedLeaf, SigningJob};
+pub use principal::{Denial, Principal};
+pub use profile::{
+    Grants, LeafPolicy, ProfileName, ProfileRevocation, ProfileSpec, ProfileStatus,
+    SigningPlatform, SigningProfile,
+};
+pub use records::{JobQuery, MemoryRecords, Records, RecordsError, RevocationChange};
+pub use validity::{Validity, ValidityUnit};

@@ -1,0 +1,433 @@
+//! Signing profiles: named settings under which signatures are made, and who may use them.
+//!
+//! A request names a profile, never a key. The words are those of AWS Signer: a profile has a
+//! platform, a signature validity, a status and a version of ten letters and digits. Unlike there,
+//! a canceled profile can be put again (its signatures never stopped being valid); a revoked one
+//! never comes back.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use time::OffsetDateTime;
+
+use crate::principal::{Denial, Principal};
+use crate::validity::Validity;
+
+/// The longest list of accounts or of pipelines in one profile's grants. The whole profile must
+/// fit into one frame of the protocol.
+pub const MAX_GRANTS: usize = 128;
+/// The longest name of an account or pipeline in a grant, in bytes.
+pub const MAX_GRANTEE_BYTES: usize = 128;
+/// The longest life of a rotating leaf, in days.
+pub const MAX_ROTATING_LEAF_DAYS: u16 = 30;
+
+/// The name of a signing profile: `^[a-zA-Z0-9_-]{2,64}$`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProfileName(Box<str>);
+
+/// Says why a text is not a profile name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a profile name: use 2 to 64 letters, digits, `_` and `-`")]
+pub struct ProfileNameError(String);
+
+impl ProfileName {
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ProfileName {
+    type Err = ProfileNameError;
+
+    fn from_str(text: &str) -> Result<Self, ProfileNameError> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        if (2..=64).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text.into()))
+        } else {
+            Err(ProfileNameError(text.chars().take(80).collect()))
+        }
+    }
+}
+
+impl fmt::Display for ProfileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ProfileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for ProfileName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for ProfileName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What a profile signs for: one algorithm and one format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SigningPlatform {
+    /// Notary Project signatures of OCI artifacts with ECDSA over P-384 and SHA-384.
+    #[default]
+    #[serde(rename = "Notation-OCI-SHA384-ECDSA")]
+    NotationOciSha384Ecdsa,
+}
+
+/// Which leaf certificate signs a job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeafPolicy {
+    /// A key and certificate of its own for each job: one signature can be revoked by CRL.
+    #[default]
+    PerJob,
+    /// One key and certificate for all jobs of some days, which is about three times faster. A
+    /// single signature can then be revoked in the records only, not in the CRL.
+    Rotating {
+        /// The life of a leaf, in days; it is replaced after two thirds of it.
+        days: u16,
+    },
+}
+
+/// Who may use a profile.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Grants {
+    /// Accounts that may sign with it.
+    #[serde(default)]
+    pub accounts: BTreeSet<String>,
+    /// Pipelines whose runs may sign with it.
+    #[serde(default)]
+    pub pipelines: BTreeSet<String>,
+}
+
+impl Grants {
+    /// Returns whether `principal` is granted the use of the profile.
+    ///
+    /// A run signs as its pipeline: what its account may do by hand does not count. Being an
+    /// administrator is not a grant.
+    pub fn allow(&self, principal: &Principal) -> bool {
+        match &principal.pipeline {
+            Some(pipeline) => self.pipelines.contains(pipeline),
+            None => self.accounts.contains(&principal.account),
+        }
+    }
+}
+
+/// Whether a profile still signs, and whether its signatures still count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProfileStatus {
+    /// It signs.
+    Active,
+    /// It no longer signs; signatures made with it stay valid.
+    Canceled,
+    /// It no longer signs; signatures made from some moment on are revoked.
+    Revoked,
+}
+
+/// From when on the signatures of a profile are revoked, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProfileRevocation {
+    /// Signatures made at this moment or later are revoked.
+    #[serde(with = "time::serde::rfc3339")]
+    pub from: OffsetDateTime,
+    /// When it was decided.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// Who decided it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What is asked of a new profile, or of a new version of one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProfileSpec {
+    /// The profile's name, which becomes the common name of its certificates.
+    pub name: ProfileName,
+    /// What it signs for.
+    #[serde(default)]
+    pub platform: SigningPlatform,
+    /// How long its signatures stay valid.
+    pub validity: Validity,
+    /// Which leaf signs.
+    #[serde(default)]
+    pub leaf: LeafPolicy,
+    /// Who may use it.
+    #[serde(default)]
+    pub grants: Grants,
+}
+
+/// Says why a profile cannot be as it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProfileSpecError {
+    /// The life of a rotating leaf is out of range.
+    #[error("a rotating leaf of {0} days is out of range: use 1 to {MAX_ROTATING_LEAF_DAYS} days")]
+    LeafDays(u16),
+    /// There are too many grants.
+    #[error("profile `{0}` is granted to more than {MAX_GRANTS} {1}")]
+    TooManyGrants(ProfileName, &'static str),
+    /// The name of an account or pipeline is empty, too long, or holds a control character.
+    #[error("`{0}` cannot be the name of an account or pipeline")]
+    Grantee(String),
+}
+
+impl ProfileSpec {
+    /// Checks everything that the types do not.
+    pub fn check(&self) -> Result<(), ProfileSpecError> {
+        if let LeafPolicy::Rotating { days } = self.leaf
+            && !(1..=MAX_ROTATING_LEAF_DAYS).contains(&days)
+        {
+            return Err(ProfileSpecError::LeafDays(days));
+        }
+        let lists = [
+            ("accounts", &self.grants.accounts),
+            ("pipelines", &self.grants.pipelines),
+        ];
+        for (kind, names) in lists {
+            if names.len() > MAX_GRANTS {
+                return Err(ProfileSpecError::TooManyGrants(self.name.clone(), kind));
+            }
+            if let Some(bad) = names.iter().find(|name| !is_grantee(name)) {
+                let shown = bad.chars().take(80).collect();
+                return Err(ProfileSpecError::Grantee(shown));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_grantee(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MAX_GRANTEE_BYTES && !name.chars().any(char::is_control)
+}
+
+/// A signing profile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SigningProfile {
+    /// The name, which is also the common name of its certificates.
+    pub name: ProfileName,
+    /// Ten letters and digits that change with the settings.
+    pub version: String,
+    /// What it signs for.
+    pub platform: SigningPlatform,
+    /// How long its signatures stay valid.
+    pub validity: Validity,
+    /// Which leaf signs.
+    pub leaf: LeafPolicy,
+    /// Who may use it.
+    pub grants: Grants,
+    /// Whether it signs.
+    pub status: ProfileStatus,
+    /// When its first version was made.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// Present when the profile is revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocation: Option<ProfileRevocation>,
+}
+
+impl SigningProfile {
+    /// Returns the first version of the profile that `spec` asks for.
+    pub fn new(spec: ProfileSpec, version: String, now: OffsetDateTime) -> Self {
+        Self {
+            name: spec.name,
+            version,
+            platform: spec.platform,
+            validity: spec.validity,
+            leaf: spec.leaf,
+            grants: spec.grants,
+            status: ProfileStatus::Active,
+            created_at: now,
+            revocation: None,
+        }
+    }
+
+    /// Returns whether the profile already is what `spec` asks for.
+    pub fn is_as(&self, spec: &ProfileSpec) -> bool {
+        self.status == ProfileStatus::Active
+            && self.platform == spec.platform
+            && self.validity == spec.validity
+            && self.leaf == spec.leaf
+            && self.grants == spec.grants
+    }
+
+    /// Returns nothing when `principal` may sign with this profile now, and the rule that forbids
+    /// it otherwise.
+    pub fn authorize(&self, principal: &Principal) -> Result<(), Denial> {
+        if !self.grants.allow(principal) {
+            return Err(Denial::NotGranted {
+                profile: self.name.clone(),
+                principal: principal.clone(),
+            });
+        }
+        match (self.status, &self.revocation) {
+            (ProfileStatus::Active, None) => Ok(()),
+            (ProfileStatus::Canceled, None) => Err(Denial::Canceled(self.name.clone())),
+            _ => Err(Denial::Revoked(self.name.clone())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    fn profile(accounts: &[&str], pipelines: &[&str]) -> SigningProfile {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let spec = ProfileSpec {
+            name: "ci-build".parse().unwrap(),
+            platform: SigningPlatform::default(),
+            validity: "7 days".parse().unwrap(),
+            leaf: LeafPolicy::PerJob,
+            grants: Grants {
+                accounts: owned(accounts),
+                pipelines: owned(pipelines),
+            },
+        };
+        SigningProfile::new(
+            spec,
+            "AAAAAAAAAA".to_owned(),
+            datetime!(2026-01-01 0:00 UTC),
+        )
+    }
+
+    fn principal(account: &str, pipeline: Option<&str>, is_admin: bool) -> Principal {
+        Principal {
+            account: account.to_owned(),
+            pipeline: pipeline.map(str::to_owned),
+            run: pipeline.map(|_| "run-1".to_owned()),
+            is_admin,
+        }
+    }
+
+    #[test]
+    fn names_follow_their_pattern() {
+        let longest = "a".repeat(64);
+        for good in ["ci", "ci-build", "A_9", &longest] {
+            assert!(good.parse::<ProfileName>().is_ok(), "{good}");
+        }
+        let too_long = "a".repeat(65);
+        for bad in ["", "a", "a b", "a/b", "a,O=x", "é1", "a\n", &too_long] {
+            assert!(bad.parse::<ProfileName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn grants_decide_who_signs() {
+        let table = [
+            ("named account", principal("dev", None, false), true),
+            ("other account", principal("eve", None, false), false),
+            (
+                "administrator without a grant",
+                principal("root", None, true),
+                false,
+            ),
+            (
+                "run of a named pipeline",
+                principal("eve", Some("build"), false),
+                true,
+            ),
+            (
+                "run of another pipeline",
+                principal("eve", Some("other"), false),
+                false,
+            ),
+            (
+                "run of another pipeline, started by a named account",
+                principal("dev", Some("other"), false),
+                false,
+            ),
+            (
+                "account named like the pipeline",
+                principal("build", None, false),
+                false,
+            ),
+            (
+                "pipeline named like the account",
+                principal("eve", Some("dev"), false),
+                false,
+            ),
+        ];
+        let profile = profile(&["dev"], &["build"]);
+        for (case, principal, allowed) in table {
+            assert_eq!(profile.authorize(&principal).is_ok(), allowed, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_denial_names_the_rule() {
+        let mut profile = profile(&["dev"], &[]);
+        let text = |profile: &SigningProfile, principal: &Principal| {
+            profile.authorize(principal).unwrap_err().to_string()
+        };
+        let dev = principal("dev", None, false);
+        insta::assert_snapshot!(text(&profile, &principal("eve", None, false)), @"profile `ci-build` is not granted to account `eve`: only the accounts and pipelines that a profile names may sign with it");
+        insta::assert_snapshot!(text(&profile, &principal("root", None, true)), @"profile `ci-build` is not granted to account `root`: only the accounts and pipelines that a profile names may sign with it, and being an administrator is not a grant");
+        insta::assert_snapshot!(text(&profile, &principal("dev", Some("nightly"), false)), @"profile `ci-build` is not granted to pipeline `nightly`: only the accounts and pipelines that a profile names may sign with it, and a run signs as its pipeline");
+        profile.status = ProfileStatus::Canceled;
+        insta::assert_snapshot!(text(&profile, &dev), @"profile `ci-build` is canceled: it makes no new signatures");
+        profile.status = ProfileStatus::Revoked;
+        insta::assert_snapshot!(text(&profile, &dev), @"profile `ci-build` is revoked: it makes no new signatures");
+    }
+
+    #[test]
+    fn a_specification_is_checked() {
+        let base = ProfileSpec {
+            name: "ci".parse().unwrap(),
+            platform: SigningPlatform::default(),
+            validity: "1 day".parse().unwrap(),
+            leaf: LeafPolicy::PerJob,
+            grants: Grants::default(),
+        };
+        assert_eq!(base.check(), Ok(()));
+        for days in [0, 31] {
+            let leaf = LeafPolicy::Rotating { days };
+            let spec = ProfileSpec {
+                leaf,
+                ..base.clone()
+            };
+            assert_eq!(spec.check(), Err(ProfileSpecError::LeafDays(days)));
+        }
+        let too_long = "x".repeat(MAX_GRANTEE_BYTES + 1);
+        for name in ["", "a\nb", &too_long] {
+            let mut spec = base.clone();
+            spec.grants.pipelines.insert(name.to_owned());
+            assert!(
+                matches!(spec.check(), Err(ProfileSpecError::Grantee(_))),
+                "{name}"
+            );
+        }
+        let mut crowded = base;
+        crowded.grants.accounts = (0..=MAX_GRANTS).map(|n| n.to_string()).collect();
+        let refused = crowded.check();
+        assert!(matches!(
+            refused,
+            Err(ProfileSpecError::TooManyGrants(_, "accounts"))
+        ));
+    }
+
+    #[test]
+    fn an_unknown_platform_is_refused() {
+        let text = r#"{"name":"ci","platform":"AWSLambda-SHA384-ECDSA","validity":"1 day"}"#;
+        assert!(serde_json::from_str::<ProfileSpec>(text).is_err());
+        let text = r#"{"name":"ci","validity":"1 day"}"#;
+        assert!(serde_json::from_str::<ProfileSpec>(text).is_ok());
+    }
+}
