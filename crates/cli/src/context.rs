@@ -4,8 +4,10 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use client::control::ControlClient;
+use client::credentials::Credentials;
 use client::http_client::HttpOptions;
-use oci::Registry;
+use client::{RegistryClient, RegistryOptions, RegistryRepository};
+use oci::{Reference, Registry};
 use serde::Serialize;
 use time::OffsetDateTime;
 use url::Url;
@@ -182,15 +184,45 @@ impl Context {
             .try_init();
     }
 
+    /// Returns a client for registries, with the credentials of Docker's clients.
+    pub(crate) fn registries(&self) -> Result<RegistryClient, CliError> {
+        let credentials = match self.docker_config_file() {
+            Some(path) => Credentials::Docker(path),
+            None => Credentials::Anonymous,
+        };
+        Ok(RegistryClient::new(RegistryOptions {
+            http: self.http.clone(),
+            plain_http: self.global.plain_http,
+            credentials,
+        })?)
+    }
+
+    /// Returns the repository that `reference` lies in.
+    pub(crate) fn repository(&self, reference: &Reference) -> Result<RegistryRepository, CliError> {
+        Ok(self.registries()?.repository(reference))
+    }
+
     /// Returns a connection to the control API: of `--server`, `COUNTERSIGN_SERVER`, or the
-    /// server that is `registry`.
+    /// server that is `registry`. The token is `COUNTERSIGN_TOKEN`, else the one that
+    /// `countersign login` kept for the server.
     pub(crate) async fn control(
         &self,
         registry: Option<&Registry>,
     ) -> Result<ControlClient, CliError> {
         let base = self.server_url(registry)?;
-        let token = self.environment.token.clone();
+        let token = match &self.environment.token {
+            Some(token) => Some(token.clone()),
+            None => self.stored_token(&base).await?,
+        };
         Ok(ControlClient::with_options(base, token, &self.http)?)
+    }
+
+    async fn stored_token(&self, base: &Url) -> Result<Option<String>, CliError> {
+        let Some(registry) = registry_of(base) else {
+            return Ok(None);
+        };
+        let credential = self.registries()?.credential(&registry).await?;
+        Ok(credential.map(|c| c.secret().expose().to_owned()))
     }
 
     fn server_url(&self, registry: Option<&Registry>) -> Result<Url, CliError> {
@@ -224,6 +256,16 @@ fn parse_server_url(text: &str) -> Result<Url, CliError> {
         url.set_path(&format!("{}/", url.path()));
     }
     Ok(url)
+}
+
+/// The name under which `countersign login` keeps the token of the server at `base`.
+fn registry_of(base: &Url) -> Option<Registry> {
+    let host = base.host_str()?;
+    let name = match base.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    };
+    name.parse().ok()
 }
 
 /// Reads a file that the user named.

@@ -101,7 +101,7 @@ impl ControlClient {
         token: Option<String>,
         options: &HttpOptions,
     ) -> Result<Self, ControlError> {
-        let http = http_client::build(options).map_err(|e| ControlError::Configuration {
+        let http = build(&base, options).map_err(|e| ControlError::Configuration {
             server: base.to_string(),
             source: Box::new(e),
         })?;
@@ -241,6 +241,14 @@ impl ControlClient {
             server: self.base.to_string(),
             reason,
         }
+    }
+}
+
+fn build(base: &Url, options: &HttpOptions) -> Result<reqwest::Client, reqwest::Error> {
+    let builder = http_client::builder(options)?;
+    match http_client::is_loopback(base) {
+        true => builder.no_proxy().build(),
+        false => builder.build(),
     }
 }
 

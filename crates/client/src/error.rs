@@ -164,3 +164,15 @@ impl ClientError {
         self.kind() == ErrorKind::NotFound
     }
 }
+
+/// Returns an error and its causes in one line, for a place that holds only text.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

@@ -7,10 +7,20 @@
 
 pub mod source;
 
-pub mod control;
+pub mod registry;
 
-mod error;
+pub mod credentials;
+
+mod walk;
+
+pub mod control;
 pub mod http_client;
 
+mod blob;
+mod error;
+mod file;
+
 pub use error::{ClientError, ErrorKind};
+pub use registry::{RegistryClient, RegistryOptions, RegistryRepository};
 pub use source::{ArtifactSink, ArtifactSource, TagOrDigest};
+pub use walk::walk;

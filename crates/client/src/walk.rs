@@ -1,0 +1,65 @@
+//! Walking an artifact graph over a source, many questions at a time.
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use oci::graph::{Ask, GraphLimits};
+use oci::{ArtifactGraph, Descriptor, Digest, GraphWalk, Manifest};
+
+use crate::ClientError;
+use crate::source::ArtifactSource;
+
+/// How many questions are open at a time. More gains nothing against registries, which answer
+/// from a few cores, and looks like an attack.
+const MAX_OPEN_QUESTIONS: usize = 16;
+
+enum Answer {
+    Manifest(Digest, Result<Manifest, ClientError>),
+    Referrers(Digest, Result<Vec<Descriptor>, ClientError>),
+}
+
+/// Returns everything that hangs on `root`. What cannot be read is noted in its node; nothing
+/// aborts the walk.
+pub async fn walk(
+    source: &dyn ArtifactSource,
+    root: Descriptor,
+    limits: GraphLimits,
+) -> ArtifactGraph {
+    let mut walk = GraphWalk::new(root, limits);
+    let mut waiting: Vec<Ask> = Vec::new();
+    let mut open = FuturesUnordered::new();
+    loop {
+        waiting.extend(walk.take_asks());
+        while open.len() < MAX_OPEN_QUESTIONS
+            && let Some(question) = waiting.pop()
+        {
+            open.push(ask(source, question));
+        }
+        match open.next().await {
+            Some(answer) => give(&mut walk, answer),
+            None => return walk.finish(),
+        }
+    }
+}
+
+async fn ask(source: &dyn ArtifactSource, question: Ask) -> Answer {
+    match question {
+        Ask::Manifest(descriptor) => {
+            let answer = source.manifest(&descriptor).await;
+            Answer::Manifest(descriptor.digest, answer)
+        }
+        Ask::Referrers(digest) => {
+            let answer = source.referrers(&digest).await;
+            Answer::Referrers(digest, answer)
+        }
+    }
+}
+
+fn give(walk: &mut GraphWalk, answer: Answer) {
+    match answer {
+        Answer::Manifest(digest, answer) => {
+            walk.give_manifest(&digest, answer.map_err(|e| crate::error::chain(&e)));
+        }
+        Answer::Referrers(digest, answer) => {
+            walk.give_referrers(&digest, answer.map_err(|e| crate::error::chain(&e)));
+        }
+    }
+}
