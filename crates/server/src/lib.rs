@@ -1,1 +1,24 @@
 //! Inbound HTTP and the process roles.
+//!
+//! The front role is the only one that listens on the network: the registry under `/v2/`, the
+//! control API under `/api/v1/`. The roles of `docs/design/001-first-run.md` are processes of
+//! their own. HTTP shapes live here; rows live in `store`, rules in the rooms below.
+
+pub mod auth;
+pub mod error;
+pub mod router;
+pub mod state;
+
+pub mod api;
+pub mod registry;
+
+pub mod listen;
+pub mod observe;
+mod request;
+
+pub mod roles;
+
+pub mod clock;
+
+pub use error::{ApiError, ErrorKind};
+pub use state::{Front, FrontState};

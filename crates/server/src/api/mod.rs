@@ -1,0 +1,20 @@
+//! The control API and the public pages: everything besides `/v2/`.
+//!
+//! One file per subject, each with a `routes()` that is merged here and wire shapes that the
+//! command line uses too.
+
+use axum::Router;
+
+use crate::state::Front;
+
+pub mod extract;
+
+pub mod accounts;
+pub mod health;
+
+/// Returns the routes of all subjects.
+pub fn routes() -> Router<Front> {
+    Router::new()
+        .merge(health::routes())
+        .merge(accounts::routes())
+}
