@@ -1,6 +1,6 @@
 //! Helpers for blobs: reading one into memory, checking digests.
 
-use oci::{Descriptor, Digest};
+use oci::{Descriptor, Digest, DigestWriter};
 
 use crate::ClientError;
 use crate::source::ArtifactSource;
@@ -36,6 +36,53 @@ fn embedded(descriptor: &Descriptor) -> Option<Vec<u8>> {
     let data = descriptor.data.as_ref()?;
     let bytes = base64::prelude::BASE64_STANDARD.decode(data).ok()?;
     descriptor.matches(&bytes).then_some(bytes)
+}
+
+/// Checks a blob that goes by piece by piece: its size, and at the end its digest.
+pub(crate) struct BlobCheck<'a> {
+    descriptor: &'a Descriptor,
+    received: u64,
+    digest: DigestWriter,
+}
+
+impl<'a> BlobCheck<'a> {
+    pub(crate) fn new(descriptor: &'a Descriptor) -> Self {
+        Self {
+            descriptor,
+            received: 0,
+            digest: DigestWriter::new(descriptor.digest.algorithm()),
+        }
+    }
+
+    /// Returns how many bytes have gone by.
+    pub(crate) fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Takes the next bytes; fails at the first byte too many.
+    pub(crate) fn update(&mut self, piece: &[u8]) -> Result<(), ClientError> {
+        self.received += piece.len() as u64;
+        if self.received > self.descriptor.size {
+            return Err(self.size_mismatch());
+        }
+        self.digest.update(piece);
+        Ok(())
+    }
+
+    /// Checks the whole.
+    pub(crate) fn finish(self, place: &str) -> Result<(), ClientError> {
+        if self.received != self.descriptor.size {
+            return Err(self.size_mismatch());
+        }
+        compare(place, &self.descriptor.digest, self.digest.finish())
+    }
+
+    fn size_mismatch(&self) -> ClientError {
+        ClientError::SizeMismatch {
+            digest: self.descriptor.digest.clone(),
+            expected: self.descriptor.size,
+        }
+    }
 }
 
 /// Checks that `bytes` have the digest `expected`.

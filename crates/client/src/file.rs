@@ -11,7 +11,6 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// Replaces the file at `path`, readable by all.
-#[allow(dead_code)]
 pub(crate) fn write_shared(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     replace(path, bytes, 0o644)
 }
@@ -32,7 +31,12 @@ fn replace(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
         let _ = std::fs::remove_file(&temporary);
         return Err(error);
     }
-    File::open(folder)?.sync_all()
+    sync_folder(path)
+}
+
+/// Makes the renaming of the file at `path` last: the name is in the folder, not in the file.
+pub(crate) fn sync_folder(path: &Path) -> std::io::Result<()> {
+    File::open(folder_of(path))?.sync_all()
 }
 
 /// Returns a name beside `path` that no other process or thread uses.

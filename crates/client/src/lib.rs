@@ -7,10 +7,12 @@
 
 pub mod source;
 
+pub mod layout;
 pub mod registry;
 
 pub mod credentials;
 
+pub mod copy;
 mod walk;
 
 pub mod control;
@@ -21,6 +23,7 @@ mod error;
 mod file;
 
 pub use error::{ClientError, ErrorKind};
+pub use layout::Layout;
 pub use registry::{RegistryClient, RegistryOptions, RegistryRepository};
 pub use source::{ArtifactSink, ArtifactSource, TagOrDigest};
 pub use walk::walk;

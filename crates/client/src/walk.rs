@@ -12,7 +12,7 @@ use crate::source::ArtifactSource;
 const MAX_OPEN_QUESTIONS: usize = 16;
 
 enum Answer {
-    Manifest(Digest, Result<Manifest, ClientError>),
+    Manifest(Digest, Box<Result<Manifest, ClientError>>),
     Referrers(Digest, Result<Vec<Descriptor>, ClientError>),
 }
 
@@ -44,7 +44,7 @@ async fn ask(source: &dyn ArtifactSource, question: Ask) -> Answer {
     match question {
         Ask::Manifest(descriptor) => {
             let answer = source.manifest(&descriptor).await;
-            Answer::Manifest(descriptor.digest, answer)
+            Answer::Manifest(descriptor.digest, Box::new(answer))
         }
         Ask::Referrers(digest) => {
             let answer = source.referrers(&digest).await;

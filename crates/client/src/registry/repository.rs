@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use oci::manifest::MAX_MANIFEST_BYTES;
-use oci::{Descriptor, Digest, DigestWriter, Manifest, MediaType, RepositoryName, Tag};
+use oci::{Descriptor, Digest, Manifest, MediaType, RepositoryName, Tag};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -14,8 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use super::session::{Scope, Session};
 use super::transport::{Request, Response, Transport};
 use super::{RegistryClient, listing, referrers, upload};
+use crate::ClientError;
+use crate::blob::{self, BlobCheck};
 use crate::source::{ArtifactSink, ArtifactSource, TagOrDigest};
-use crate::{ClientError, blob};
 
 /// What we take for a manifest, the preferred first.
 const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
@@ -205,65 +206,30 @@ impl ArtifactSource for RegistryRepository {
         descriptor: &Descriptor,
         writer: &mut (dyn AsyncWrite + Send + Unpin),
     ) -> Result<(), ClientError> {
-        let mut copy = BlobCopy::new(descriptor);
+        let mut check = BlobCheck::new(descriptor);
         for _ in 0..MAX_RESUMPTIONS {
-            let response = self.open_blob(&descriptor.digest, copy.received).await?;
-            if copy.take(response, writer).await? {
-                return copy.finish(&self.place());
+            let response = self.open_blob(&descriptor.digest, check.received()).await?;
+            if take(response, &mut check, writer).await? {
+                return check.finish(&self.place());
             }
         }
         Err(self.broken())
     }
 }
 
-/// A blob on its way: how much came, and its digest so far.
-struct BlobCopy<'a> {
-    descriptor: &'a Descriptor,
-    received: u64,
-    digest: DigestWriter,
-}
-
-impl<'a> BlobCopy<'a> {
-    fn new(descriptor: &'a Descriptor) -> Self {
-        Self {
-            descriptor,
-            received: 0,
-            digest: DigestWriter::new(descriptor.digest.algorithm()),
-        }
+/// Takes the bytes of `response`. Returns whether all have come; if not, it broke off.
+async fn take(
+    response: Response,
+    check: &mut BlobCheck<'_>,
+    writer: &mut (dyn AsyncWrite + Send + Unpin),
+) -> Result<bool, ClientError> {
+    let mut pieces = response.into_inner().bytes_stream();
+    while let Some(piece) = pieces.next().await {
+        let Ok(piece) = piece else { return Ok(false) };
+        check.update(&piece)?;
+        writer.write_all(&piece).await.map_err(blob::write_error)?;
     }
-
-    /// Takes the bytes of `response`. Returns whether all have come; if not, it broke off.
-    async fn take(
-        &mut self,
-        response: Response,
-        writer: &mut (dyn AsyncWrite + Send + Unpin),
-    ) -> Result<bool, ClientError> {
-        let mut pieces = response.into_inner().bytes_stream();
-        while let Some(piece) = pieces.next().await {
-            let Ok(piece) = piece else { return Ok(false) };
-            self.received += piece.len() as u64;
-            if self.received > self.descriptor.size {
-                return Err(self.size_mismatch());
-            }
-            self.digest.update(&piece);
-            writer.write_all(&piece).await.map_err(blob::write_error)?;
-        }
-        Ok(true)
-    }
-
-    fn finish(self, place: &str) -> Result<(), ClientError> {
-        if self.received != self.descriptor.size {
-            return Err(self.size_mismatch());
-        }
-        blob::compare(place, &self.descriptor.digest, self.digest.finish())
-    }
-
-    fn size_mismatch(&self) -> ClientError {
-        ClientError::SizeMismatch {
-            digest: self.descriptor.digest.clone(),
-            expected: self.descriptor.size,
-        }
-    }
+    Ok(true)
 }
 
 #[async_trait]

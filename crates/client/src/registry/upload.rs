@@ -5,7 +5,7 @@
 //! only if it is the registry itself (oras-go GHSA-jxpm).
 
 use bytes::Bytes;
-use oci::{Descriptor, DigestWriter};
+use oci::Descriptor;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -15,12 +15,15 @@ use url::Url;
 use super::repository::RegistryRepository;
 use super::session::Scope;
 use super::transport::{self, Request, Response};
-use crate::{ClientError, blob};
+use crate::ClientError;
+use crate::blob::{self, BlobCheck};
 
 /// Up to this size, in bytes, a blob is held in memory, so that its upload can be tried again.
 const MAX_HELD_BYTES: u64 = 4 * 1024 * 1024;
 /// What lies between the reader and the network, in bytes.
 const BUFFER_BYTES: usize = 256 * 1024;
+/// How messages call what we send.
+const OUTGOING: &str = "the content to push";
 
 /// Uploads the blob that `descriptor` describes.
 pub(super) async fn push(
@@ -42,13 +45,7 @@ async fn push_held(
     reader: &mut (dyn AsyncRead + Send + Unpin),
 ) -> Result<(), ClientError> {
     let mut bytes = Vec::new();
-    let mut limited = reader.take(descriptor.size + 1);
-    limited
-        .read_to_end(&mut bytes)
-        .await
-        .map_err(blob::read_error)?;
-    check_outgoing(descriptor, bytes.len() as u64)?;
-    blob::check("the content to push", &descriptor.digest, &bytes)?;
+    copy_checked(descriptor, reader, &mut bytes).await?;
     let url = start(repository, descriptor).await?;
     let mut request = put_request(repository, url);
     request.body = Some(Bytes::from(bytes));
@@ -131,41 +128,24 @@ async fn stream(
     Ok(Response::new(session, response).of(repository.name()))
 }
 
-/// Copies, and fails before the last byte has gone if it is not the content described.
+/// Copies, and fails before the end of the body if it is not the content described.
 async fn copy_checked(
     descriptor: &Descriptor,
     reader: &mut (dyn AsyncRead + Send + Unpin),
     writer: &mut (impl tokio::io::AsyncWrite + Unpin),
 ) -> Result<(), ClientError> {
-    let mut digest = DigestWriter::new(descriptor.digest.algorithm());
+    let mut check = BlobCheck::new(descriptor);
     let mut buffer = vec![0; BUFFER_BYTES];
-    let mut sent = 0;
     loop {
         let count = reader.read(&mut buffer).await.map_err(blob::read_error)?;
         if count == 0 {
-            break;
+            return check.finish(OUTGOING);
         }
-        sent += count as u64;
-        if sent >= descriptor.size {
-            check_outgoing(descriptor, sent)?;
-        }
-        digest.update(&buffer[..count]);
+        check.update(&buffer[..count])?;
         // If the registry stopped reading, its answer says why; that is the error to report.
         if writer.write_all(&buffer[..count]).await.is_err() {
             return Ok(());
         }
-    }
-    check_outgoing(descriptor, sent)?;
-    blob::compare("the content to push", &descriptor.digest, digest.finish())
-}
-
-fn check_outgoing(descriptor: &Descriptor, size: u64) -> Result<(), ClientError> {
-    match size == descriptor.size {
-        true => Ok(()),
-        false => Err(ClientError::SizeMismatch {
-            digest: descriptor.digest.clone(),
-            expected: descriptor.size,
-        }),
     }
 }
 
