@@ -19,6 +19,12 @@ pub mod documents;
 pub mod queue;
 pub mod repositories;
 pub mod runs;
+pub mod signing;
+
+mod cache;
+mod sqlite;
+
+pub mod suite;
 
 pub use accounts::Accounts;
 pub use blob::{BlobBackend, BlobReader, BlobWriter, Blobs, FileBackend, MemoryBackend, Uploads};
@@ -29,3 +35,4 @@ pub use open::Store;
 pub use queue::Queue;
 pub use repositories::{BlobLinks, Repositories};
 pub use runs::Runs;
+pub use signing::SigningRecords;

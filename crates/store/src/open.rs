@@ -3,9 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::sqlite::{
+    Database, FRONT, SqliteAccounts, SqliteDeployments, SqliteDocuments, SqliteQueue,
+    SqliteRepositories, SqliteRuns,
+};
 use crate::{
-    Accounts, BlobLinks, Blobs, Deployments, Documents, FileBackend, Queue, Repositories, Runs,
-    StoreError, Uploads,
+    Accounts, BlobBackend, BlobLinks, Blobs, Deployments, Documents, FileBackend, Queue,
+    Repositories, Runs, StoreError, Uploads,
 };
 
 /// What the front keeps. Cheap to clone.
@@ -29,4 +33,41 @@ pub struct Store {
     pub deployments: Arc<dyn Deployments>,
     /// Projects, policies and other small documents.
     pub documents: Arc<dyn Documents>,
+}
+
+/// The name of the database file.
+const DATABASE: &str = "store.sqlite";
+
+impl Store {
+    /// Opens or makes everything in one folder: files for blobs, SQLite for the rest.
+    ///
+    /// # Errors
+    /// When the folder cannot be written, or a newer version wrote the database.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        let backend = FileBackend::open(&folder.join("blobs"))?;
+        Self::with_blobs(folder, Arc::new(backend))
+    }
+
+    /// Opens or makes everything but the bytes of blobs, which `backend` keeps.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn with_blobs(folder: &Path, backend: Arc<dyn BlobBackend>) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(folder).map_err(StoreError::file("make", folder))?;
+        let blobs = Blobs::new(backend, &folder.join("staging"))?;
+        let uploads = Uploads::open(blobs.clone(), &folder.join("uploads"))?;
+        let database = Arc::new(Database::open(&folder.join(DATABASE), FRONT)?);
+        let repositories = Arc::new(SqliteRepositories::new(Arc::clone(&database)));
+        Ok(Self {
+            blobs,
+            uploads,
+            repositories: Arc::clone(&repositories) as _,
+            links: repositories,
+            accounts: Arc::new(SqliteAccounts(Arc::clone(&database))),
+            queue: Arc::new(SqliteQueue(Arc::clone(&database))),
+            runs: Arc::new(SqliteRuns(Arc::clone(&database))),
+            deployments: Arc::new(SqliteDeployments(Arc::clone(&database))),
+            documents: Arc::new(SqliteDocuments(database)),
+        })
+    }
 }

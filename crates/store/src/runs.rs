@@ -138,7 +138,7 @@ pub struct RunRow {
 pub struct ActionRow {
     /// The stage that it belongs to.
     pub stage: String,
-    /// Its name, unique in the run.
+    /// Its name, unique in the stage.
     pub name: String,
     /// Its place in the run, from 0.
     pub position: u32,

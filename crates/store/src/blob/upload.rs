@@ -95,8 +95,11 @@ pub enum UploadError {
 pub struct Uploads {
     blobs: Blobs,
     folder: PathBuf,
-    sessions: Arc<Mutex<HashMap<UploadId, Arc<tokio::sync::Mutex<Option<Running>>>>>>,
+    sessions: Arc<Mutex<HashMap<UploadId, Session>>>,
 }
+
+/// Locked while a request writes; empty when the hash must be made from the file.
+type Session = Arc<tokio::sync::Mutex<Option<Running>>>;
 
 /// What is remembered of a session between two requests.
 struct Running {
@@ -299,7 +302,7 @@ impl Uploads {
         sessions.remove(&id);
     }
 
-    fn session(&self, id: UploadId) -> Arc<tokio::sync::Mutex<Option<Running>>> {
+    fn session(&self, id: UploadId) -> Session {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(sessions.entry(id).or_default())
     }
