@@ -21,12 +21,30 @@ mod keys;
 
 pub mod records;
 
+pub mod payload;
+pub mod service;
+
+pub mod client;
+pub mod protocol;
+pub mod server;
+
+pub mod confine;
+
 pub use authority::{Authority, AuthorityConfig, AuthorityError, AuthoritySubject};
+pub use client::{SignerClient, SignerClientError};
+pub use confine::{Confinement, confine};
+pub use custody::UnlockSource;
 pub use job::{JobId, JobKind, JobRevocation, JobStatus, RevokedLeaf, SigningJob};
+pub use payload::RefusedPayload;
 pub use principal::{Denial, Principal};
 pub use profile::{
     Grants, LeafPolicy, ProfileName, ProfileRevocation, ProfileSpec, ProfileStatus,
     SigningPlatform, SigningProfile,
 };
 pub use records::{JobQuery, MemoryRecords, Records, RecordsError, RevocationChange};
+pub use server::{SignerConfig, serve};
+pub use service::{
+    AttestRequest, Clock, ProfileChange, ServiceConfig, SignRequest, SignedEnvelope, Signer,
+    SignerError, StartError,
+};
 pub use validity::{Validity, ValidityUnit};

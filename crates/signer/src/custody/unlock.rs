@@ -163,7 +163,7 @@ impl UnlockSource {
         };
         let mut random = Zeroizing::new([0u8; 32]);
         rand::fill(&mut *random).map_err(|_| failed(std::io::Error::other("no randomness")))?;
-        let mut text = Zeroizing::new(hex::encode(&*random));
+        let mut text = Zeroizing::new(hex::encode(random.as_slice()));
         text.push('\n');
         if let Some(folder) = path.parent() {
             files::create_private_folder(folder).map_err(failed)?;

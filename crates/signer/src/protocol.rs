@@ -1,0 +1,344 @@
+//! The protocol between the front and the signer: frames of JSON over a unix socket.
+//!
+//! A frame is a length (four bytes, big endian) and as many bytes of JSON, at most
+//! [`MAX_FRAME_BYTES`] in both directions. Requests carry a number that the answer repeats, so
+//! many may be under way on one connection and answers come in any order. Whatever is larger than
+//! a frame (a long revocation list) is asked for in pieces.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+use crate::job::{JobId, SigningJob};
+use crate::principal::Principal;
+use crate::profile::{ProfileName, ProfileSpec, SigningProfile};
+use crate::service::{ProfileChange, SignedEnvelope, SignerError};
+
+/// The longest frame, in bytes. A payload of 4 KiB and an envelope around it with three
+/// certificates stay below a third of it.
+pub const MAX_FRAME_BYTES: usize = 64 * 1024;
+/// The most bytes of a revocation list in one answer: base64 makes four of three.
+pub const LIST_PIECE_BYTES: usize = 40 * 1024;
+/// The most profiles in one answer: the largest fits into a frame together with one other.
+pub const PROFILE_PAGE_BYTES: usize = 48 * 1024;
+
+/// What the front asks.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "camelCase")]
+#[non_exhaustive]
+pub enum Request {
+    /// Whether the signer is there.
+    Ping,
+    /// A Notary signature.
+    Sign {
+        /// Who asks.
+        principal: Principal,
+        /// Under which profile.
+        profile: ProfileName,
+        /// The Notary payload.
+        #[serde(with = "base64_bytes")]
+        payload: Vec<u8>,
+    },
+    /// A DSSE envelope.
+    Attest {
+        /// Who asks.
+        principal: Principal,
+        /// Under which profile.
+        profile: ProfileName,
+        /// The type of the payload.
+        payload_type: String,
+        /// The statement.
+        #[serde(with = "base64_bytes")]
+        payload: Vec<u8>,
+    },
+    /// Make or change a profile.
+    PutProfile {
+        /// Who asks.
+        principal: Principal,
+        /// What the profile is to be.
+        spec: ProfileSpec,
+        /// Whether another version may be replaced.
+        replace: bool,
+    },
+    /// Show a profile.
+    Profile {
+        /// Who asks.
+        principal: Principal,
+        /// Which.
+        name: ProfileName,
+    },
+    /// List profiles.
+    Profiles {
+        /// Who asks.
+        principal: Principal,
+        /// Only those after this one.
+        after: Option<ProfileName>,
+    },
+    /// Let a profile sign no more.
+    CancelProfile {
+        /// Who asks.
+        principal: Principal,
+        /// Which.
+        name: ProfileName,
+    },
+    /// Revoke what a profile signed.
+    RevokeProfile {
+        /// Who asks.
+        principal: Principal,
+        /// Which.
+        name: ProfileName,
+        /// From when on; everything when absent.
+        #[serde(default, with = "time::serde::rfc3339::option")]
+        from: Option<OffsetDateTime>,
+        /// Why.
+        reason: String,
+    },
+    /// Show a job.
+    Job {
+        /// Who asks.
+        principal: Principal,
+        /// Which.
+        id: JobId,
+    },
+    /// Revoke one signature.
+    RevokeJob {
+        /// Who asks.
+        principal: Principal,
+        /// Which.
+        id: JobId,
+        /// Why.
+        reason: String,
+        /// Whether a leaf that other signatures share is revoked with it.
+        whole_leaf: bool,
+    },
+    /// The trust anchor and the chain.
+    Authority,
+    /// A piece of the revocation list.
+    RevocationList {
+        /// Which list; the current one when absent.
+        number: Option<u64>,
+        /// Where the piece begins.
+        offset: usize,
+    },
+}
+
+/// What the signer answers.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "camelCase")]
+#[non_exhaustive]
+pub enum Response {
+    /// The signer is there.
+    Pong,
+    /// A signature.
+    Signed(SignedEnvelope),
+    /// A profile that was put.
+    ProfilePut {
+        /// What happened.
+        change: ProfileChange,
+        /// The profile as it is now.
+        profile: SigningProfile,
+    },
+    /// A profile.
+    Profile(SigningProfile),
+    /// A page of profiles.
+    Profiles {
+        /// The profiles, by name.
+        profiles: Vec<SigningProfile>,
+        /// Whether there are more after the last.
+        more: bool,
+    },
+    /// A job.
+    Job(SigningJob),
+    /// The trust anchor and the chain.
+    Authority {
+        /// The root in PEM.
+        root_pem: String,
+        /// Intermediate and root in PEM.
+        chain_pem: String,
+    },
+    /// A piece of the revocation list.
+    RevocationList {
+        /// Its number.
+        number: u64,
+        /// Until when it may be used.
+        #[serde(with = "time::serde::rfc3339")]
+        next_update: OffsetDateTime,
+        /// The length of the whole list.
+        total_bytes: usize,
+        /// The piece.
+        #[serde(with = "base64_bytes")]
+        piece: Vec<u8>,
+    },
+    /// It was not done.
+    Failed(Failure),
+}
+
+/// Whose fault a failure is, and so which status and exit code it becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureKind {
+    /// The request is wrong in itself.
+    Usage,
+    /// A rule forbids it.
+    Denied,
+    /// What it names does not exist.
+    NotFound,
+    /// It contradicts what is there.
+    Conflict,
+    /// Try again later.
+    Unavailable,
+    /// A fault of ours.
+    Internal,
+}
+
+/// A failure as the front and its callers see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// Whose fault it is.
+    pub kind: FailureKind,
+    /// A stable kebab-case code.
+    pub code: String,
+    /// What happened.
+    pub message: String,
+    /// What to do next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl From<&SignerError> for Failure {
+    fn from(error: &SignerError) -> Self {
+        let (kind, code) = classify(error);
+        let mut message = error.to_string();
+        // Whose fault it is not, need not see our paths and reasons.
+        if kind == FailureKind::Internal {
+            message = "the signer failed; its log says why".to_owned();
+        }
+        let hint = hint(error).map(str::to_owned);
+        Self {
+            kind,
+            code: code.to_owned(),
+            message,
+            hint,
+        }
+    }
+}
+
+fn classify(error: &SignerError) -> (FailureKind, &'static str) {
+    match error {
+        SignerError::Denied(denial) => (FailureKind::Denied, denial.code()),
+        SignerError::NoProfile(_) => (FailureKind::NotFound, "profile-not-found"),
+        SignerError::NoJob(_) => (FailureKind::NotFound, "signature-not-found"),
+        SignerError::Payload(_) => (FailureKind::Usage, "payload-refused"),
+        SignerError::Spec(_) => (FailureKind::Usage, "profile-invalid"),
+        SignerError::Reason => (FailureKind::Usage, "reason-invalid"),
+        SignerError::ExpiryOverflow => (FailureKind::Usage, "expiry-out-of-range"),
+        SignerError::Malformed(_) => (FailureKind::Usage, "request-malformed"),
+        SignerError::ProfileExists(_) => (FailureKind::Conflict, "profile-exists"),
+        SignerError::ProfileRevoked(_) => (FailureKind::Conflict, "profile-revoked"),
+        SignerError::RevocationTime { .. } => (FailureKind::Conflict, "revocation-time-refused"),
+        SignerError::ListReplaced(_) => (FailureKind::Conflict, "revocation-list-replaced"),
+        SignerError::Busy => (FailureKind::Unavailable, "signer-busy"),
+        SignerError::Timeout => (FailureKind::Unavailable, "signer-timeout"),
+        SignerError::Records(_) => (FailureKind::Internal, "signer-records-failed"),
+        _ => (FailureKind::Internal, "signer-failed"),
+    }
+}
+
+fn hint(error: &SignerError) -> Option<&'static str> {
+    use crate::principal::Denial;
+    match error {
+        SignerError::Denied(Denial::NotGranted { .. }) => Some(
+            "ask an administrator to name you in the profile's grants, or use your own profile",
+        ),
+        SignerError::NoProfile(_) => Some("list the profiles with `countersign profile list`"),
+        SignerError::ProfileExists(_) => {
+            Some("choose another name, or replace it by a new version with `--replace`")
+        }
+        SignerError::ProfileRevoked(_) => Some("make a profile with another name"),
+        _ => None,
+    }
+}
+
+/// A request with its number.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Numbered<T> {
+    pub(crate) id: u64,
+    pub(crate) body: T,
+}
+
+/// Says why a connection cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// The connection broke.
+    #[error("the connection broke")]
+    Io(#[from] std::io::Error),
+    /// The other side announced a frame that is too long.
+    #[error("a frame of {0} bytes is longer than {MAX_FRAME_BYTES}")]
+    TooLong(usize),
+    /// The frame is not what it should be.
+    #[error("the frame cannot be read")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Returns the frame that holds `value`.
+pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, FrameError> {
+    let mut frame = vec![0u8; 4];
+    serde_json::to_writer(&mut frame, value)?;
+    let length = frame.len() - 4;
+    match u32::try_from(length) {
+        Ok(announced) if length <= MAX_FRAME_BYTES => {
+            frame[..4].copy_from_slice(&announced.to_be_bytes());
+            Ok(frame)
+        }
+        _ => Err(FrameError::TooLong(length)),
+    }
+}
+
+/// Reads the length of the next frame; `None` when the other side is done.
+pub(crate) async fn read_length(
+    reader: &mut (impl AsyncRead + Unpin),
+) -> Result<Option<usize>, FrameError> {
+    let mut length = [0u8; 4];
+    match reader.read_exact(&mut length).await {
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    let length = u32::from_be_bytes(length) as usize;
+    if length > MAX_FRAME_BYTES {
+        return Err(FrameError::TooLong(length));
+    }
+    Ok(Some(length))
+}
+
+/// Reads the rest of a frame.
+pub(crate) async fn read_body(
+    reader: &mut (impl AsyncRead + Unpin),
+    length: usize,
+) -> Result<Vec<u8>, FrameError> {
+    let mut body = vec![0u8; length];
+    reader.read_exact(&mut body).await?;
+    Ok(body)
+}
+
+/// Bytes as standard base64 in JSON.
+pub(crate) mod base64_bytes {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_STANDARD;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&BASE64_STANDARD.encode(bytes))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<u8>, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        BASE64_STANDARD
+            .decode(&*text)
+            .map_err(serde::de::Error::custom)
+    }
+}

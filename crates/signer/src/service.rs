@@ -1,0 +1,170 @@
+//! The signer's rules: who may sign what, what is recorded, what is revoked.
+//!
+//! One [`Signer`] lives in the signer process. Every signature is on record before it is given
+//! out; every revocation is on record before the next list is made. Signing and revoking exclude
+//! each other, so that a revocation sees every signature that was given out before it.
+
+mod cpu_pool;
+mod error;
+mod journal;
+mod profiles;
+mod revocation;
+mod sign;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use time::{Duration, OffsetDateTime};
+
+pub use error::SignerError;
+pub use profiles::ProfileChange;
+pub use revocation::{LISTED_AFTER_EXPIRY, RevocationList};
+pub use sign::{AttestRequest, SignRequest, SignedEnvelope};
+
+use crate::authority::{Authority, AuthorityConfig, Leaf};
+use crate::custody::{UnlockError, UnlockSource};
+use crate::job::JobId;
+use crate::principal::{Denial, Principal};
+use crate::profile::{ProfileName, SigningProfile};
+use crate::records::Records;
+use cpu_pool::CpuPool;
+use journal::Journal;
+use revocation::ListState;
+
+/// How long a revocation list may be used, unless configured otherwise: ten minutes, so that a
+/// revocation is known everywhere soon after the last cached list ran out.
+pub const DEFAULT_CRL_PERIOD: Duration = Duration::minutes(10);
+
+/// Tells the time. The edge that reads the clock makes one; tests make one that stands still.
+pub type Clock = Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;
+
+/// What a signer needs to start.
+#[derive(Clone)]
+pub struct ServiceConfig {
+    /// The certificate authority.
+    pub authority: AuthorityConfig,
+    /// Where the unlocking secret comes from.
+    pub unlock: UnlockSource,
+    /// How long a revocation list may be used.
+    pub crl_period: Duration,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// Says why a signer cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// There is no unlocking secret.
+    #[error(transparent)]
+    Unlock(#[from] UnlockError),
+    /// The authority cannot be opened or made.
+    #[error(transparent)]
+    Authority(#[from] crate::authority::AuthorityError),
+    /// The records cannot be read.
+    #[error(transparent)]
+    Records(#[from] crate::records::RecordsError),
+    /// The threads that sign cannot be started, or the socket cannot be made.
+    #[error("cannot {action}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// What the operating system says.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// The signer.
+pub struct Signer {
+    authority: Arc<Authority>,
+    records: Arc<dyn Records>,
+    clock: Clock,
+    profiles: RwLock<BTreeMap<ProfileName, Arc<SigningProfile>>>,
+    /// The rotating leaves in use. They are never written down: a restart issues new ones.
+    leaves: Mutex<HashMap<ProfileName, Arc<Leaf>>>,
+    list: tokio::sync::Mutex<ListState>,
+    journal: Journal,
+    pool: CpuPool,
+    /// Held shared while signing, and alone while profiles or revocations change.
+    changes: tokio::sync::RwLock<()>,
+}
+
+impl Signer {
+    /// Opens keys and records. Derives a key from the unlocking secret, which takes a moment.
+    ///
+    /// Must be called on a tokio runtime.
+    pub async fn open(
+        config: ServiceConfig,
+        records: Arc<dyn Records>,
+    ) -> Result<Arc<Self>, StartError> {
+        let now = (config.clock)();
+        let authority = tokio::task::spawn_blocking(move || {
+            let secret = config.unlock.load(&config.authority.folder)?;
+            Ok::<_, StartError>(Authority::open(config.authority, &secret, now)?)
+        });
+        let authority = authority.await.unwrap_or_else(|panic| {
+            let source = std::io::Error::other(panic);
+            Err(StartError::System {
+                action: "open the authority",
+                source,
+            })
+        })?;
+        let profiles = records.profiles().await?.into_iter();
+        let revoked = records.revoked_leaves(now).await?;
+        let pool = CpuPool::start().map_err(|source| StartError::System {
+            action: "start the threads that sign",
+            source,
+        })?;
+        Ok(Arc::new(Self {
+            authority: Arc::new(authority),
+            journal: Journal::start(records.clone()),
+            records,
+            clock: config.clock,
+            profiles: RwLock::new(profiles.map(|p| (p.name.clone(), Arc::new(p))).collect()),
+            leaves: Mutex::default(),
+            list: tokio::sync::Mutex::new(ListState::new(revoked, config.crl_period)),
+            pool,
+            changes: tokio::sync::RwLock::default(),
+        }))
+    }
+
+    /// Returns the authority's public side.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    fn now(&self) -> OffsetDateTime {
+        (self.clock)()
+    }
+
+    fn find_profile(&self, name: &ProfileName) -> Option<Arc<SigningProfile>> {
+        let profiles = self.profiles.read().unwrap_or_else(PoisonError::into_inner);
+        profiles.get(name).cloned()
+    }
+
+    fn leaves(&self) -> MutexGuard<'_, HashMap<ProfileName, Arc<Leaf>>> {
+        self.leaves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn profile_or_not_found(&self, name: &ProfileName) -> Result<Arc<SigningProfile>, SignerError> {
+        let found = self.find_profile(name);
+        found.ok_or_else(|| SignerError::NoProfile(name.clone()))
+    }
+}
+
+fn administrators_only(principal: &Principal, action: &'static str) -> Result<(), SignerError> {
+    // A run of an administrator's pipeline is not the administrator.
+    if principal.is_admin && principal.pipeline.is_none() {
+        return Ok(());
+    }
+    let account = principal.account.clone();
+    Err(Denial::AdministratorsOnly { account, action }.into())
+}
+
+fn no_job(id: JobId) -> SignerError {
+    SignerError::NoJob(id)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! What can go wrong with a request.
+
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+use crate::authority::AuthorityError;
+use crate::job::JobId;
+use crate::payload::RefusedPayload;
+use crate::principal::Denial;
+use crate::profile::{ProfileName, ProfileSpecError};
+use crate::records::RecordsError;
+
+/// Says why a request was not done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignerError {
+    /// A rule forbids it.
+    #[error(transparent)]
+    Denied(#[from] Denial),
+    /// There is no such profile.
+    #[error("there is no signing profile `{0}`")]
+    NoProfile(ProfileName),
+    /// There is no such job.
+    #[error("there is no signing job `{0}`")]
+    NoJob(JobId),
+    /// The payload is not signed.
+    #[error(transparent)]
+    Payload(#[from] RefusedPayload),
+    /// The profile cannot be as asked.
+    #[error(transparent)]
+    Spec(#[from] ProfileSpecError),
+    /// There is another profile of that name.
+    #[error("signing profile `{0}` exists with other settings")]
+    ProfileExists(ProfileName),
+    /// The profile was revoked, for ever.
+    #[error("signing profile `{0}` is revoked, which cannot be undone")]
+    ProfileRevoked(ProfileName),
+    /// A revocation would begin in the future, or later than the one in force.
+    #[error("profile `{profile}` cannot be revoked from {} on: {reason}", rfc3339(*from))]
+    RevocationTime {
+        /// The profile.
+        profile: ProfileName,
+        /// The moment that was asked for.
+        from: OffsetDateTime,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A reason is empty or too long.
+    #[error("a revocation needs a reason of 1 to 500 characters")]
+    Reason,
+    /// The expiry would lie beyond the calendar.
+    #[error("the signature would expire beyond the year 9999")]
+    ExpiryOverflow,
+    /// The list that was asked for in pieces was replaced by a newer one.
+    #[error("revocation list {0} was replaced by a newer one")]
+    ListReplaced(u64),
+    /// Too many requests are waiting.
+    #[error("the signer is busy: too many requests are waiting")]
+    Busy,
+    /// The request took too long.
+    #[error("the signer did not finish in time")]
+    Timeout,
+    /// The request is not one that this signer knows.
+    #[error("the request cannot be read: {0}")]
+    Malformed(String),
+    /// The records cannot be read or written: nothing was signed.
+    #[error(transparent)]
+    Records(Arc<RecordsError>),
+    /// Certificates or lists cannot be made.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// Something that cannot happen.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl From<RecordsError> for SignerError {
+    fn from(error: RecordsError) -> Self {
+        Self::Records(Arc::new(error))
+    }
+}
+
+fn rfc3339(time: OffsetDateTime) -> String {
+    let format = &time::format_description::well_known::Rfc3339;
+    time.format(format).unwrap_or_else(|_| time.to_string())
+}

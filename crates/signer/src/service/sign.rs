@@ -1,0 +1,271 @@
+//! Signing: authorize, check the payload, sign, record, answer.
+
+use std::sync::Arc;
+
+use oci::{Digest, MediaType};
+use time::{Duration, OffsetDateTime};
+use trust::jws::UnsignedEnvelope;
+use trust::{EnvelopeRequest, SignatureAlgorithm, SigningScheme, TargetArtifact};
+
+use super::{Signer, SignerError};
+use crate::authority::{LEAF_LIFE, Leaf, LeafTimes, whole_seconds};
+use crate::job::{JobId, JobKind, JobStatus, SigningJob};
+use crate::payload::{self, Signatory};
+use crate::principal::Principal;
+use crate::profile::{LeafPolicy, ProfileName, SigningProfile};
+
+const AGENT: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
+
+/// A request for a Notary signature.
+#[derive(Clone, Debug)]
+pub struct SignRequest {
+    /// Who asks.
+    pub principal: Principal,
+    /// Under which profile.
+    pub profile: ProfileName,
+    /// The Notary payload.
+    pub payload: Vec<u8>,
+}
+
+/// A request for a DSSE envelope.
+#[derive(Clone, Debug)]
+pub struct AttestRequest {
+    /// Who asks.
+    pub principal: Principal,
+    /// Under which profile.
+    pub profile: ProfileName,
+    /// The type of the payload.
+    pub payload_type: String,
+    /// The in-toto statement.
+    pub payload: Vec<u8>,
+}
+
+/// A signature that is on record.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SignedEnvelope {
+    /// The job.
+    pub job: JobId,
+    /// The version of the profile that signed.
+    pub profile_version: String,
+    /// The envelope.
+    #[serde(with = "crate::protocol::base64_bytes")]
+    pub envelope: Vec<u8>,
+    /// Its media type.
+    pub media_type: MediaType,
+    /// The SHA-256 fingerprints of the chain, leaf first, in hexadecimal.
+    pub certificate_sha256: Vec<String>,
+    /// When it was signed.
+    #[serde(with = "time::serde::rfc3339")]
+    pub signing_time: OffsetDateTime,
+    /// Until when it is valid.
+    #[serde(with = "time::serde::rfc3339")]
+    pub expires: OffsetDateTime,
+}
+
+/// What is known of a job before it is signed.
+struct Draft {
+    id: JobId,
+    profile: Arc<SigningProfile>,
+    caller: Principal,
+    target: Digest,
+    kind: JobKind,
+    signed_at: OffsetDateTime,
+    expires: OffsetDateTime,
+}
+
+/// An envelope and the leaf that signed it.
+struct Sealed {
+    envelope: Vec<u8>,
+    leaf: Arc<Leaf>,
+}
+
+impl Signer {
+    /// Signs an artifact; the job is on record when this returns.
+    pub async fn sign(
+        self: &Arc<Self>,
+        request: SignRequest,
+    ) -> Result<SignedEnvelope, SignerError> {
+        let _signing = self.changes.read().await;
+        let profile = self.authorized(&request.principal, &request.profile)?;
+        let target = payload::notary(&request.payload)?;
+        let digest = target.digest.clone();
+        let draft = self.draft(profile, request.principal, (JobKind::Notary, digest))?;
+        let signer = self.clone();
+        let sealing = move || {
+            let leaf = signer.notary_leaf(&draft)?;
+            let envelope = notary_envelope(&draft, &leaf, target)?;
+            Ok((draft, Sealed { envelope, leaf }))
+        };
+        let (draft, sealed) = self.pool.run(sealing).await?;
+        self.record(draft, sealed, MediaType::JOSE_JSON).await
+    }
+
+    /// Signs a statement; the job is on record when this returns.
+    pub async fn attest(
+        self: &Arc<Self>,
+        request: AttestRequest,
+    ) -> Result<SignedEnvelope, SignerError> {
+        let _signing = self.changes.read().await;
+        let AttestRequest {
+            principal,
+            profile,
+            payload_type,
+            payload,
+        } = request;
+        let profile = self.authorized(&principal, &profile)?;
+        let signatory = Signatory {
+            principal: &principal,
+            profile: &profile.name,
+        };
+        let digest = payload::dsse(&payload_type, &payload, &signatory)?;
+        let draft = self.draft(profile, principal, (JobKind::Dsse, digest))?;
+        let authority = self.authority.clone();
+        let sealing = move || {
+            let times = LeafTimes {
+                not_before: draft.signed_at,
+                not_after: draft.expires,
+            };
+            let leaf = authority.issue_leaf(&draft.profile.name, times)?;
+            let bytes = trust::dsse::pae(&payload_type, &payload);
+            let value = leaf.key.sign(&bytes).map_err(library_failed)?;
+            let envelope =
+                trust::dsse::assemble(&payload_type, &payload, value.as_ref(), &leaf.chain);
+            Ok((
+                draft,
+                Sealed {
+                    envelope,
+                    leaf: Arc::new(leaf),
+                },
+            ))
+        };
+        let (draft, sealed) = self.pool.run(sealing).await?;
+        self.record(draft, sealed, MediaType::DSSE).await
+    }
+
+    fn authorized(
+        &self,
+        principal: &Principal,
+        name: &ProfileName,
+    ) -> Result<Arc<SigningProfile>, SignerError> {
+        let profile = self.profile_or_not_found(name)?;
+        profile.authorize(principal)?;
+        Ok(profile)
+    }
+
+    fn draft(
+        &self,
+        profile: Arc<SigningProfile>,
+        caller: Principal,
+        (kind, target): (JobKind, Digest),
+    ) -> Result<Draft, SignerError> {
+        let now = self.now();
+        let signed_at = whole_seconds(now);
+        let expires = profile.validity.end_after(signed_at);
+        Ok(Draft {
+            id: JobId::new(now),
+            expires: expires.ok_or(SignerError::ExpiryOverflow)?,
+            profile,
+            caller,
+            target,
+            kind,
+            signed_at,
+        })
+    }
+
+    fn notary_leaf(&self, draft: &Draft) -> Result<Arc<Leaf>, SignerError> {
+        let issue = |life: Duration| {
+            let not_before = draft.signed_at;
+            let times = LeafTimes {
+                not_before,
+                not_after: not_before + life,
+            };
+            self.authority
+                .issue_leaf(&draft.profile.name, times)
+                .map(Arc::new)
+        };
+        let LeafPolicy::Rotating { days } = draft.profile.leaf else {
+            return Ok(issue(LEAF_LIFE)?);
+        };
+        // Issued under the lock: whoever else needs it now would only issue another.
+        let mut leaves = self.leaves();
+        if let Some(leaf) = leaves.get(&draft.profile.name)
+            && leaf.is_fresh_at(draft.signed_at)
+        {
+            return Ok(leaf.clone());
+        }
+        let leaf = issue(Duration::days(days.into()))?;
+        leaves.insert(draft.profile.name.clone(), leaf.clone());
+        Ok(leaf)
+    }
+
+    async fn record(
+        &self,
+        draft: Draft,
+        sealed: Sealed,
+        media_type: MediaType,
+    ) -> Result<SignedEnvelope, SignerError> {
+        let Sealed { envelope, leaf } = sealed;
+        let is_rotating = matches!(draft.profile.leaf, LeafPolicy::Rotating { .. });
+        let answer = SignedEnvelope {
+            job: draft.id,
+            profile_version: draft.profile.version.clone(),
+            envelope,
+            media_type,
+            certificate_sha256: leaf.fingerprints.clone(),
+            signing_time: draft.signed_at,
+            expires: draft.expires,
+        };
+        let job = SigningJob {
+            id: draft.id,
+            profile: draft.profile.name.clone(),
+            profile_version: draft.profile.version.clone(),
+            caller: draft.caller,
+            target: draft.target,
+            kind: draft.kind,
+            signed_at: draft.signed_at,
+            expires: draft.expires,
+            leaf_serial: leaf.serial.clone(),
+            leaf_sha256: leaf.fingerprints[0].clone(),
+            shares_leaf: is_rotating && draft.kind == JobKind::Notary,
+            status: JobStatus::Succeeded,
+            revocation: None,
+        };
+        self.journal.add(job).await?;
+        Ok(answer)
+    }
+}
+
+impl Leaf {
+    /// Returns whether a rotating leaf still signs: in the first two thirds of its life.
+    fn is_fresh_at(&self, now: OffsetDateTime) -> bool {
+        let life = self.times.not_after - self.times.not_before;
+        (self.times.not_before..self.times.not_before + life * 2 / 3).contains(&now)
+    }
+}
+
+fn notary_envelope(
+    draft: &Draft,
+    leaf: &Leaf,
+    target: TargetArtifact,
+) -> Result<Vec<u8>, SignerError> {
+    let unsigned = UnsignedEnvelope::new(EnvelopeRequest {
+        target,
+        scheme: SigningScheme::SigningAuthority,
+        algorithm: SignatureAlgorithm::Es384,
+        signing_time: draft.signed_at,
+        expiry: Some(draft.expires),
+        chain: leaf.chain.clone(),
+        agent: Some(AGENT.to_owned()),
+    });
+    let unsigned = unsigned.map_err(|error| SignerError::Internal(error.to_string()))?;
+    let value = leaf
+        .key
+        .sign(unsigned.signing_input())
+        .map_err(library_failed)?;
+    Ok(unsigned.assemble(value.as_ref()))
+}
+
+fn library_failed(error: aws_lc_rs::error::Unspecified) -> SignerError {
+    crate::authority::AuthorityError::Library(error).into()
+}
