@@ -16,6 +16,8 @@ pub mod listen;
 pub mod observe;
 mod request;
 
+pub mod source;
+
 pub mod roles;
 
 pub mod clock;
