@@ -1,11 +1,27 @@
 //! DSSE: a payload of a stated type, signed over its pre-authentication encoding.
 //!
 //! DSSE v1 (envelope.md, protocol.md). The certificate chain travels in the extension member
-//! `x5c` of the signature (standard base64 DER, leaf first).
+//! `x5c` of the signature (standard base64 DER, leaf first). [`pae`] and [`assemble`] make
+//! envelopes; [`ParsedAttestation`] is one that somebody else made.
+
+mod parse;
 
 use serde::Serialize;
 
+pub use parse::ParsedAttestation;
+
+use crate::chain::CertificateChain;
 use crate::encoding::base64;
+
+/// The largest attestation envelope, in bytes: build provenance of others can name hundreds of
+/// materials; ours stays under 4096.
+pub const MAX_ATTESTATION_BYTES: usize = 1 << 20;
+
+/// Returns the chain of an attestation that can be read.
+pub(crate) fn chain_of(envelope: &[u8]) -> Option<CertificateChain> {
+    let envelope = ParsedAttestation::parse(envelope).ok()?;
+    Some(envelope.chain().clone())
+}
 
 /// Returns the bytes to sign: `DSSEv1 SP len(type) SP type SP len(payload) SP payload`.
 pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! Base64 in the two alphabets that envelopes use, and times as envelopes write them.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -13,6 +13,11 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
 /// Returns the bytes of a standard base64 text, or `None` if it is not canonical.
 pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
+}
+
+/// Returns the bytes of a base64 text in either alphabet, with padding (DSSE, envelope.md).
+pub(crate) fn from_any_base64(text: &str) -> Option<Vec<u8>> {
+    from_base64(text).or_else(|| URL_SAFE.decode(text).ok())
 }
 
 /// Returns `bytes` in URL-safe base64 without padding (RFC 7515 §2).

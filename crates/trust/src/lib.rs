@@ -26,3 +26,28 @@ pub use algorithm::{SignatureAlgorithm, SigningScheme};
 pub mod dsse;
 pub mod jws;
 pub use jws::EnvelopeRequest;
+
+pub mod certificate;
+pub mod chain;
+pub mod name;
+pub use certificate::Certificate;
+pub use chain::CertificateChain;
+pub use name::DistinguishedName;
+
+pub mod revocation;
+pub mod trust_policy;
+pub mod trust_store;
+pub use revocation::{RevocationEvidence, RevocationStatus, revocation_needs};
+pub use trust_policy::{NoStatement, TrustPolicy, TrustPolicyError, TrustPolicyStatement};
+pub use trust_store::{StoreKind, TrustStore};
+
+pub mod outcome;
+pub mod verify;
+pub use outcome::{
+    AttestationOutcome, CheckResult, Failure, FailureCode, Finding, Signer, VerificationAction,
+    VerificationOutcome, VerificationType, VerifiedStatement,
+};
+pub use verify::{VerifyRequest, verify, verify_attestation};
+
+pub mod inspect;
+pub use inspect::{UnverifiedView, inspect};
