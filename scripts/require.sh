@@ -15,7 +15,7 @@ case $target in
   test)    need="$base $engines busybox:busybox-static" ;;
   demo)    need="$base $engines mmdebstrap:mmdebstrap python3:python3 pip3:python3-pip" ;;
   interop) need="$base $engines docker-registry:docker-registry python3:python3 pip3:python3-pip openssl:openssl curl:curl busybox:busybox-static" ;;
-  bench)   need="$base $engines docker-registry:docker-registry python3:python3 openssl:openssl curl:curl" ;;
+  bench)   need="$base $engines docker-registry:docker-registry python3:python3 pip3:python3-pip openssl:openssl curl:curl wrk:wrk busybox:busybox-static" ;;
   *) echo "require.sh: unknown target \`$target\`" >&2; exit 2 ;;
 esac
 
