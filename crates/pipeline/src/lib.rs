@@ -1,1 +1,5 @@
 //! Buildspecs, runs, builders and deploy targets.
+
+pub mod runner;
+
+pub mod engine;
