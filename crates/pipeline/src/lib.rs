@@ -1,5 +1,7 @@
 //! Buildspecs, runs, builders and deploy targets.
 
+pub mod engine;
 pub mod runner;
 
-pub mod engine;
+pub mod builder;
+pub mod dockerfile;
