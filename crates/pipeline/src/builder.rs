@@ -132,7 +132,7 @@ pub enum BuildError {
     Base(#[from] BaseRefusal),
     /// The target has no tag to push under.
     #[error("`{0}` has no tag to push under")]
-    Target(Reference),
+    Target(Box<Reference>),
     /// A file of the build could not be written.
     #[error("the build could not be prepared")]
     Prepare(#[from] EngineError),
@@ -143,7 +143,7 @@ pub enum BuildError {
     #[error("the image could not be pushed to `{target}`")]
     Push {
         /// Where it should go.
-        target: Reference,
+        target: Box<Reference>,
         /// What buildah said.
         #[source]
         source: RunnerError,
@@ -173,7 +173,7 @@ pub async fn build_image(
         .target
         .tag
         .as_ref()
-        .ok_or_else(|| BuildError::Target(request.target.clone()))?;
+        .ok_or_else(|| BuildError::Target(Box::new(request.target.clone())))?;
     let file = read_dockerfile(request)?;
     let bases = admit_bases(&file, services).await?;
     let files = prepare(request, services.engine, &file, &bases)?;
@@ -331,7 +331,7 @@ async fn push(
     runner::succeed(&command, PUSH_LIMIT, services.log)
         .await
         .map_err(|source| BuildError::Push {
-            target: request.target.clone(),
+            target: Box::new(request.target.clone()),
             source,
         })?;
     let text = fs::read_to_string(&files.digest).unwrap_or_default();

@@ -5,3 +5,6 @@ pub mod runner;
 
 pub mod builder;
 pub mod dockerfile;
+
+pub mod artifacts;
+pub mod container;

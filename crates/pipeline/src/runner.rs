@@ -497,10 +497,6 @@ async fn lines_of(
 
 /// Reads one line of at most [`MAX_LINE_BYTES`], without its line feed; `None` at the end.
 ///
-/// Bytes that are not UTF-8 are replaced, and so are control characters: a build log is shown on
-/// terminals, and must not move their cursor or retitle their window (only tab and the colour
-/// sequences that tools write are worth keeping, and of those only tab is harmless).
-///
 /// # Errors
 /// What reading says.
 pub async fn next_line(
@@ -511,18 +507,25 @@ pub async fn next_line(
     if reader.take(limit).read_until(b'\n', &mut line).await? == 0 {
         return Ok(None);
     }
-    while line.last().is_some_and(|b| matches!(b, b'\n' | b'\r')) {
-        line.pop();
-    }
-    let text = String::from_utf8_lossy(&line);
-    let harmless = |c: char| {
-        if c.is_control() && c != '\t' {
-            '\u{fffd}'
-        } else {
-            c
-        }
+    Ok(Some(printable(&line)))
+}
+
+/// Returns a line as text, without its line end.
+///
+/// Bytes that are not UTF-8 are replaced, and so are control characters: a build log is shown on
+/// terminals, and must not move their cursor or retitle their window. Of what tools write, only
+/// the tab is harmless.
+pub fn printable(line: &[u8]) -> String {
+    let end = line.iter().rposition(|b| !matches!(b, b'\n' | b'\r'));
+    let line = &line[..end.map_or(0, |end| end + 1)];
+    let harmless = |c: char| match c.is_control() && c != '\t' {
+        true => '\u{fffd}',
+        false => c,
     };
-    Ok(Some(text.chars().map(harmless).collect()))
+    String::from_utf8_lossy(line)
+        .chars()
+        .map(harmless)
+        .collect()
 }
 
 #[cfg(test)]
