@@ -7,11 +7,15 @@
 mod args;
 mod command;
 
+mod artifact;
+mod target;
+
 mod context;
 mod env_var;
 mod error;
 mod exit;
 
+mod progress;
 mod render;
 
 use clap::Parser;

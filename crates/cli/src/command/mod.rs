@@ -2,6 +2,17 @@
 //!
 //! To add one: write `command/<name>.rs`, and add a `mod` line and a line in the table below.
 
+mod login;
+mod logout;
+
+mod attach;
+mod copy;
+mod discover;
+mod list;
+mod pull;
+mod push;
+mod tag;
+
 mod completion;
 mod version;
 
@@ -33,6 +44,15 @@ macro_rules! commands {
 
 // In the order of the help: first what a developer does, last what an operator does.
 commands! {
+    Login => login,
+    Logout => logout,
+    Push => push,
+    Pull => pull,
+    Attach => attach,
+    Discover => discover,
+    List => list,
+    Tag => tag,
+    Copy => copy,
     Version => version,
     Completion => completion,
 }

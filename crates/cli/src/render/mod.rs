@@ -2,6 +2,7 @@
 
 pub(crate) mod error;
 pub(crate) mod table;
+pub(crate) mod terminal;
 pub(crate) mod tree;
 
 use std::io::Write;
@@ -41,7 +42,6 @@ fn is_invisible(character: char) -> bool {
 }
 
 /// Returns a number of bytes in the largest unit that keeps a digit before the point.
-#[allow(dead_code, reason = "used by commands that show sizes")]
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if count < 1024 {

@@ -6,7 +6,6 @@ pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
 
-#[allow(dead_code, reason = "used by commands that list things")]
 impl Table {
     /// Returns a table without rows.
     pub(crate) fn new<const N: usize>(headings: [&str; N]) -> Self {

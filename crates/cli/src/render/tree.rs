@@ -7,7 +7,6 @@ pub(crate) struct Tree {
     children: Vec<Tree>,
 }
 
-#[allow(dead_code, reason = "used by commands that draw trees")]
 impl Tree {
     /// Returns a tree of one line.
     pub(crate) fn new(text: impl Into<String>) -> Self {
@@ -23,6 +22,7 @@ impl Tree {
     }
 
     /// Returns the tree with `child` as the last below this line.
+    #[allow(dead_code)]
     pub(crate) fn with(mut self, child: Tree) -> Self {
         self.push(child);
         self

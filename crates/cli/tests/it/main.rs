@@ -1,3 +1,5 @@
 //! Tests of the binary and of the house it lives in.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic too")]
+
 mod architecture;
