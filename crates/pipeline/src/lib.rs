@@ -1,4 +1,8 @@
-//! Buildspecs, runs, builders and deploy targets.
+//! The declarative file, buildspecs, runs, builders and deploy targets.
+
+pub mod buildspec;
+pub mod project;
+pub mod run;
 
 pub mod engine;
 pub mod runner;
