@@ -11,6 +11,7 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 
 use crate::certificate::{Certificate, CertificateError};
+use crate::encoding::from_base64;
 use crate::trust_policy::TrustStoreName;
 
 /// The most certificates in one file of a trust store: a whole web root program has fewer.
@@ -181,17 +182,14 @@ fn pem_blocks(bytes: &[u8]) -> Result<Vec<Vec<u8>>, TrustStoreError> {
             return Err(TrustStoreError::TooMany);
         }
         let number = blocks.len() + 1;
-        let source = CertificateError::Pem;
-        let broken = || TrustStoreError::Certificate { number, source };
+        let broken = || TrustStoreError::Certificate {
+            number,
+            source: CertificateError::Pem,
+        };
         let body = &rest[start + BEGIN.len()..];
         let end = body.find(END).ok_or_else(broken)?;
         let base64: String = body[..end].split_ascii_whitespace().collect();
-        blocks.push(crate::encoding::from_base64(&base64).ok_or_else(|| {
-            TrustStoreError::Certificate {
-                number,
-                source: CertificateError::Pem,
-            }
-        })?);
+        blocks.push(from_base64(&base64).ok_or_else(broken)?);
         rest = &body[end + END.len()..];
     }
     match blocks.is_empty() {

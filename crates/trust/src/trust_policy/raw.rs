@@ -262,9 +262,9 @@ fn identities(texts: &[String], member: &str) -> Result<TrustedIdentities, Trust
     for text in texts {
         if let Some(subject) = text.strip_prefix(X509_SUBJECT) {
             subjects.push(identity(subject, text, member)?);
-        } else if !text
+        } else if text
             .split_once(':')
-            .is_some_and(|(prefix, _)| !prefix.is_empty())
+            .is_none_or(|(prefix, _)| prefix.is_empty())
         {
             let problem = format!("`{text}` is not `*` or `{X509_SUBJECT}` and a name");
             return Err(wrong(member, problem));
