@@ -15,6 +15,9 @@ pub mod credentials;
 pub mod copy;
 mod walk;
 
+pub mod evidence;
+pub mod revocation;
+
 pub mod control;
 pub mod http_client;
 
