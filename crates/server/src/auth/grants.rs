@@ -215,6 +215,12 @@ impl Caller {
                 .is_none_or(|limits| limits.allow(action, name))
     }
 
+    /// Returns whether every repository may be read, now and later.
+    pub fn reads_everything(&self) -> bool {
+        let all = |grants: &Grants| grants.admin || grants.pull.contains(&Pattern::any());
+        all(&self.grants) && self.limits.as_ref().is_none_or(all)
+    }
+
     /// Returns an error unless the repository may be read.
     ///
     /// # Errors

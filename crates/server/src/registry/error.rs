@@ -11,9 +11,6 @@ use store::blob::UploadError;
 use crate::auth::AuthFailure;
 use crate::error::{ApiError, CHALLENGE, chain};
 
-/// The header that tells clients which protocol this is: some probe for it.
-const API_VERSION: &str = "docker-distribution-api-version";
-
 /// A code of distribution-spec, Error Codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -159,7 +156,6 @@ impl IntoResponse for RegistryError {
         let body = json!({"errors": [{"code": self.code.text(), "message": self.message}]});
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
-        headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
         }

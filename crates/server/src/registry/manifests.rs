@@ -1,0 +1,295 @@
+//! Manifests: push, pull, delete, by tag or digest.
+//!
+//! distribution-spec, Pushing Manifests, Pulling manifests, Deleting. The exact bytes are kept and
+//! given back under the media type that they came with. A manifest whose configuration, layers or
+//! children are not here is refused; a missing subject is not: evidence may arrive first.
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use oci::manifest::{MAX_MANIFEST_BYTES, ManifestContent};
+use oci::{Descriptor, Digest, Manifest, MediaType, Tag};
+use store::repositories::{MAX_TAGS_AT_ONCE, NewManifest};
+
+use super::error::{Code, RegistryError};
+use super::reply::{self, CONTENT_DIGEST};
+use super::route::TagOrDigest;
+use super::scope::Scope;
+use crate::auth::Action;
+use crate::clock;
+use crate::state::{Change, RegistryEvent};
+
+/// The header that says the subject was understood, so the client need not keep a list itself.
+const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+/// The header that names a tag that was set by `?tag=`.
+const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
+
+/// Answers GET and HEAD.
+pub(crate) async fn get(
+    scope: &Scope,
+    name: &TagOrDigest,
+    head: bool,
+) -> Result<Response, RegistryError> {
+    scope.caller.require_pull(&scope.repository)?;
+    let repositories = &scope.front.store.repositories;
+    let digest = match name {
+        TagOrDigest::Digest(digest) => Some(digest.clone()),
+        TagOrDigest::Tag(tag) => repositories.resolve(&scope.repository, tag).await?,
+    };
+    let row = match &digest {
+        Some(digest) => repositories.manifest(&scope.repository, digest).await?,
+        None => None,
+    };
+    let row = row.ok_or_else(|| unknown(scope, name))?;
+    let length = HeaderValue::from(row.bytes.len());
+    let mut response = match head {
+        true => ().into_response(),
+        false => Body::from(row.bytes.clone()).into_response(),
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, length);
+    reply::insert(&mut response, header::CONTENT_TYPE, row.media_type.as_str());
+    reply::insert_digest(&mut response, &row.digest);
+    Ok(response)
+}
+
+/// Answers PUT.
+pub(crate) async fn put(
+    scope: &Scope,
+    name: TagOrDigest,
+    request: Request,
+) -> Result<Response, RegistryError> {
+    scope.caller.require_push(&scope.repository)?;
+    let tags = wanted_tags(&name, request.uri().query())?;
+    let (parts, body) = request.into_parts();
+    let bytes = read(&parts.headers, body).await?;
+    let digest = match name {
+        TagOrDigest::Tag(_) => Digest::sha256(&bytes),
+        TagOrDigest::Digest(digest) if digest.matches(&bytes) => digest,
+        TagOrDigest::Digest(digest) => {
+            let actual = Digest::of(digest.algorithm(), &bytes);
+            let message = format!("the manifest has digest {actual}, not {digest}");
+            return Err(RegistryError::new(Code::DigestInvalid, message));
+        }
+    };
+    let manifest = parse(&parts.headers, bytes)?;
+    check_references(scope, &manifest).await?;
+    let new = NewManifest {
+        repository: &scope.repository,
+        manifest: &manifest,
+        digest: &digest,
+        tags: &tags,
+        at: clock::now(),
+    };
+    scope.front.store.repositories.put_manifest(new).await?;
+    let response = created(scope, &manifest, &digest, parts.uri.query().map(|_| &*tags));
+    tell(
+        scope,
+        Change::Pushed {
+            digest,
+            media_type: manifest.media_type().clone(),
+            subject: manifest.subject().map(|subject| subject.digest.clone()),
+            tags,
+        },
+    );
+    Ok(response)
+}
+
+/// Returns the tags that the push sets: that of the path, or those of the query beside a digest.
+fn wanted_tags(name: &TagOrDigest, query: Option<&str>) -> Result<Vec<Tag>, RegistryError> {
+    let mut tags = match name {
+        TagOrDigest::Tag(tag) => vec![tag.clone()],
+        TagOrDigest::Digest(_) => Vec::new(),
+    };
+    let query = query.unwrap_or_default();
+    for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        if key != "tag" {
+            continue;
+        }
+        let tag = value
+            .parse()
+            .map_err(|error| RegistryError::new(Code::ManifestInvalid, format!("{error}")))?;
+        tags.push(tag);
+        if tags.len() > MAX_TAGS_AT_ONCE {
+            let message = format!("more than {MAX_TAGS_AT_ONCE} tags at once");
+            return Err(
+                RegistryError::new(Code::ManifestInvalid, message).status(StatusCode::URI_TOO_LONG)
+            );
+        }
+    }
+    Ok(tags)
+}
+
+async fn read(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, RegistryError> {
+    let too_large = || {
+        let message =
+            format!("the manifest is larger than the limit of {MAX_MANIFEST_BYTES} bytes");
+        RegistryError::new(Code::ManifestInvalid, message).status(StatusCode::PAYLOAD_TOO_LARGE)
+    };
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > MAX_MANIFEST_BYTES) {
+        return Err(too_large());
+    }
+    axum::body::to_bytes(body, MAX_MANIFEST_BYTES)
+        .await
+        .map(Vec::from)
+        .map_err(|error| {
+            let source = std::error::Error::source(&error);
+            match source.is_some_and(|source| source.is::<http_body_util::LengthLimitError>()) {
+                true => too_large(),
+                false => RegistryError::new(Code::ManifestInvalid, "the manifest ended early"),
+            }
+        })
+}
+
+/// Parses the manifest under its `Content-Type`. Without one, as a few clients send, the document
+/// must say itself what it is.
+fn parse(headers: &HeaderMap, bytes: Vec<u8>) -> Result<Manifest, RegistryError> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return Ok(Manifest::sniff(bytes)?);
+    };
+    let text = value.to_str().unwrap_or_default();
+    let media_type: MediaType = text
+        .split_once(';')
+        .map_or(text, |(media_type, _)| media_type)
+        .trim()
+        .parse()
+        .map_err(|error| RegistryError::new(Code::ManifestInvalid, format!("{error}")))?;
+    Ok(Manifest::parse(media_type, bytes)?)
+}
+
+/// Refuses a manifest whose parts are not in this repository: what is acknowledged can be pulled.
+async fn check_references(scope: &Scope, manifest: &Manifest) -> Result<(), RegistryError> {
+    match manifest.content() {
+        ManifestContent::Image(image) => {
+            check_blob(scope, &image.config).await?;
+            for layer in image.layers.iter().filter(|layer| is_distributable(layer)) {
+                check_blob(scope, layer).await?;
+            }
+        }
+        ManifestContent::Index(index) => {
+            for child in &index.manifests {
+                check_child(scope, child).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Layers that a licence forbids to pass on are never pushed (image-spec, Non-distributable
+/// Layers): they are fetched from elsewhere.
+fn is_distributable(layer: &Descriptor) -> bool {
+    let text = layer.media_type.as_str();
+    !text.contains(".nondistributable.") && !text.contains(".foreign.")
+}
+
+async fn check_blob(scope: &Scope, blob: &Descriptor) -> Result<(), RegistryError> {
+    let links = &scope.front.store.links;
+    let size = links
+        .blob_in_repository(&scope.repository, &blob.digest)
+        .await?;
+    match size {
+        Some(size) if size == blob.size => Ok(()),
+        Some(size) => Err(RegistryError::new(
+            Code::ManifestInvalid,
+            format!(
+                "the manifest says that {} has {} bytes, but it has {size}",
+                blob.digest, blob.size
+            ),
+        )),
+        None => Err(missing(scope, &blob.digest)),
+    }
+}
+
+async fn check_child(scope: &Scope, child: &Descriptor) -> Result<(), RegistryError> {
+    let repositories = &scope.front.store.repositories;
+    let row = repositories
+        .manifest(&scope.repository, &child.digest)
+        .await?;
+    match row {
+        Some(_) => Ok(()),
+        // image-spec `image-index.md` allows children that are not manifests.
+        None if child.media_type.is_image_manifest() || child.media_type.is_index() => {
+            Err(missing(scope, &child.digest))
+        }
+        None => check_blob(scope, child).await,
+    }
+}
+
+fn missing(scope: &Scope, digest: &Digest) -> RegistryError {
+    let message = format!(
+        "the manifest names {digest}, which is not in `{}`: push it first",
+        scope.repository
+    );
+    RegistryError::new(Code::ManifestBlobUnknown, message)
+}
+
+fn created(
+    scope: &Scope,
+    manifest: &Manifest,
+    digest: &Digest,
+    named_by_query: Option<&[Tag]>,
+) -> Response {
+    let location = format!("/v2/{}/manifests/{digest}", scope.repository);
+    let mut response = reply::empty(
+        StatusCode::CREATED,
+        [
+            (header::LOCATION, location),
+            (CONTENT_DIGEST, digest.to_string()),
+        ],
+    );
+    if let Some(subject) = manifest.subject() {
+        reply::insert(&mut response, OCI_SUBJECT, subject.digest.as_str());
+    }
+    for tag in named_by_query.unwrap_or_default() {
+        if let Ok(value) = HeaderValue::from_str(tag.as_str()) {
+            response.headers_mut().append(OCI_TAG, value);
+        }
+    }
+    response
+}
+
+/// Answers DELETE: a tag alone, or a manifest with every tag that names it.
+pub(crate) async fn delete(scope: &Scope, name: TagOrDigest) -> Result<Response, RegistryError> {
+    scope
+        .caller
+        .require(Action::Delete, scope.repository.as_str())?;
+    let repositories = &scope.front.store.repositories;
+    let deleted = match &name {
+        TagOrDigest::Tag(tag) => repositories.delete_tag(&scope.repository, tag).await?,
+        TagOrDigest::Digest(digest) => {
+            repositories
+                .delete_manifest(&scope.repository, digest)
+                .await?
+        }
+    };
+    if !deleted {
+        return Err(unknown(scope, &name));
+    }
+    let change = match name {
+        TagOrDigest::Tag(tag) => Change::Untagged { tag },
+        TagOrDigest::Digest(digest) => Change::Deleted { digest },
+    };
+    tell(scope, change);
+    Ok(reply::empty(StatusCode::ACCEPTED, []))
+}
+
+fn tell(scope: &Scope, change: Change) {
+    scope.front.tell(RegistryEvent {
+        repository: scope.repository.clone(),
+        account: scope.caller.account.clone(),
+        change,
+    });
+}
+
+fn unknown(scope: &Scope, name: &TagOrDigest) -> RegistryError {
+    let shown = match name {
+        TagOrDigest::Tag(tag) => format!("tag `{tag}`"),
+        TagOrDigest::Digest(digest) => format!("manifest {digest}"),
+    };
+    let message = format!("{shown} is not in `{}`", scope.repository);
+    RegistryError::new(Code::ManifestUnknown, message)
+}
