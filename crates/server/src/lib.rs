@@ -19,8 +19,10 @@ mod request;
 pub mod source;
 
 pub mod roles;
+pub mod supervisor;
 
 pub mod clock;
 
 pub use error::{ApiError, ErrorKind};
 pub use state::{Front, FrontState};
+pub use supervisor::{ServeOptions, serve};

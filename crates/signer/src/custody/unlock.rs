@@ -38,7 +38,8 @@ impl UnlockSecret {
         }
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
+    /// Returns the secret, to be handed to the process that opens the keys.
+    pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 }
