@@ -171,17 +171,23 @@ impl Context {
 
     /// Sends the log to standard error, if any was asked for.
     pub(crate) fn start_logging(&self) {
-        let asked = match self.global.verbose {
-            0 => self.environment.log.clone(),
-            1 => Some("info".to_owned()),
-            _ => Some("debug".to_owned()),
+        let Some(filter) = self.log_filter() else {
+            return;
         };
-        let Some(filter) = asked else { return };
         // The first one wins; a role of the server may have set its own already.
         let _ = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
             .with_writer(std::io::stderr)
             .try_init();
+    }
+
+    /// Returns what to log, if that was said.
+    pub(crate) fn log_filter(&self) -> Option<String> {
+        match self.global.verbose {
+            0 => self.environment.log.clone(),
+            1 => Some("info".to_owned()),
+            _ => Some("debug".to_owned()),
+        }
     }
 
     /// Returns a client for registries, with the credentials of Docker's clients.

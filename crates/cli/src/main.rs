@@ -45,7 +45,9 @@ fn main() -> std::process::ExitCode {
 }
 
 fn perform(cli: Cli, context: &Context) -> Result<ExitCode, CliError> {
-    context.start_logging();
+    if !cli.command.logs_by_itself() {
+        context.start_logging();
+    }
     context.accepts(cli.command.formats())?;
     if let Some(done) = cli.command.run_before_threads(context) {
         return done;

@@ -95,6 +95,11 @@ pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
     plan.run(stop).await
 }
 
+/// Returns whether the server would be started as root, with a user id for each role.
+pub fn is_root() -> bool {
+    folders::own_uid() == 0
+}
+
 fn load_tls(options: &ServeOptions) -> Result<Option<TlsFiles>, ListenError> {
     check_address(options.listen, options.tls.is_some())?;
     let Some((certificate, key)) = &options.tls else {

@@ -11,6 +11,7 @@ mod discover;
 mod list;
 mod pull;
 mod push;
+mod serve;
 mod tag;
 
 mod completion;
@@ -53,6 +54,7 @@ commands! {
     List => list,
     Tag => tag,
     Copy => copy,
+    Serve => serve,
     Version => version,
     Completion => completion,
 }
@@ -70,6 +72,14 @@ impl Command {
         &self,
         _context: &Context,
     ) -> Option<Result<ExitCode, CliError>> {
-        None
+        match self {
+            Self::Serve(args) => args.run_role(),
+            _ => None,
+        }
+    }
+
+    /// Returns whether the command decides how the log is written.
+    pub(crate) fn logs_by_itself(&self) -> bool {
+        matches!(self, Self::Serve(_))
     }
 }

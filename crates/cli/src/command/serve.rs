@@ -1,0 +1,116 @@
+//! `countersign serve`: the server, as a supervisor and three roles.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use server::observe::{LogFormat, init_log};
+use server::roles::Role;
+use server::supervisor::ServeError;
+use server::{ServeOptions, roles};
+use signer::custody::UnlockSource;
+use signer::custody::unlock::ROOT_DEFAULT_PATH;
+
+use crate::context::Context;
+use crate::error::{CliError, Kind};
+use crate::exit::ExitCode;
+
+/// Run the server: registry, signing, pipelines.
+///
+/// Three processes: the front, which listens; the signer, which holds the keys; the worker, which
+/// builds. Started as root, each has a user id and a folder of its own. At the first start the
+/// administrator's token is written to DIR/admin.token.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The folder that everything is kept in.
+    #[arg(long, value_name = "DIR", required_unless_present = "role")]
+    data: Option<PathBuf>,
+    /// The address to listen on. Anything but a loopback address needs TLS.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000")]
+    listen: SocketAddr,
+    /// The URL under which others reach this server [default: that of the address].
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// The TLS certificate and those above it, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The key of the TLS certificate, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// The file with the secret that unlocks the signing keys; never inside DIR
+    /// [default: /etc/countersign/unlock for root, else `unlock` in the folder of our settings;
+    /// made at the first start].
+    #[arg(long, value_name = "FILE", conflicts_with = "unlock_fd")]
+    unlock_file: Option<PathBuf>,
+    /// An open file descriptor to read that secret from.
+    #[arg(long, value_name = "N")]
+    unlock_fd: Option<u32>,
+    /// How the log is written to standard error.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: Format,
+    /// The role of this process; the supervisor gives it, with the settings on standard input.
+    #[arg(long, hide = true)]
+    role: Option<Role>,
+}
+
+/// The forms of the log.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Args {
+    /// Runs a role, if this process is one: it has only one thread so far.
+    pub(crate) fn run_role(&self) -> Option<Result<ExitCode, CliError>> {
+        let role = self.role?;
+        Some(match roles::run(role) {
+            Ok(()) => Ok(ExitCode::Done),
+            Err(error) => {
+                let message = format!("the {role} ended");
+                Err(CliError::config(message).because(format!("{error:#}")))
+            }
+        })
+    }
+
+    fn unlock(&self, context: &Context) -> Result<UnlockSource, CliError> {
+        Ok(match (&self.unlock_file, self.unlock_fd) {
+            (Some(path), _) => UnlockSource::File(path.clone()),
+            (None, Some(number)) => UnlockSource::Descriptor(number),
+            (None, None) if server::supervisor::is_root() => {
+                UnlockSource::Default(ROOT_DEFAULT_PATH.into())
+            }
+            (None, None) => UnlockSource::Default(context.config_dir()?.join("unlock")),
+        })
+    }
+}
+
+/// Runs the supervisor until it is told to stop.
+pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
+    let log_format = match args.log_format {
+        Format::Text => LogFormat::Text,
+        Format::Json => LogFormat::Json,
+    };
+    let log_filter = context.log_filter();
+    init_log(log_format, log_filter.as_deref());
+    let unlock = args.unlock(context)?;
+    let data = args
+        .data
+        .ok_or_else(|| CliError::usage("`--data` is missing"))?;
+    let options = ServeOptions {
+        data,
+        listen: args.listen,
+        public_url: args.public_url,
+        tls: args.tls_cert.zip(args.tls_key),
+        unlock,
+        log_format,
+        log_filter,
+    };
+    server::serve(options).await.map_err(failed)?;
+    Ok(ExitCode::Done)
+}
+
+fn failed(error: ServeError) -> CliError {
+    CliError::wrapping(Kind::Config, error)
+}
