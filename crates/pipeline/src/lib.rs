@@ -12,3 +12,5 @@ pub mod dockerfile;
 
 pub mod artifacts;
 pub mod container;
+pub mod deploy;
+pub mod probe;
