@@ -11,6 +11,7 @@ pub mod extract;
 
 pub mod accounts;
 pub mod health;
+pub mod worker;
 
 /// Returns the routes of all subjects.
 pub fn routes() -> Router<Front> {

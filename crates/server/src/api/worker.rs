@@ -121,7 +121,9 @@ pub struct Completion {
 pub struct FailureReport {
     /// The lease.
     pub holder: Holder,
-    /// Why, for people.
+    /// A stable code, such as `command-failed`.
+    pub code: String,
+    /// Why, for people: one sentence.
     pub reason: String,
     /// Whether trying again may help: the work itself did not fail, something around it did.
     pub retry: bool,
