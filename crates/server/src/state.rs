@@ -30,6 +30,8 @@ pub struct FrontState {
     /// The signer's socket. Connect for each request, or keep a connection: the signer may be
     /// restarted at any time.
     pub signer_socket: PathBuf,
+    /// The signer behind that socket. It may be restarted at any time; the client finds it again.
+    pub signer: signer::SignerClient,
     /// Counters.
     pub metrics: Metrics,
     /// Tells what happened in the registry, after it was made durable.
@@ -58,6 +60,7 @@ impl FrontState {
             store: parts.store,
             public_url: parts.public_url.trim_end_matches('/').to_owned(),
             folder: parts.folder,
+            signer: signer::SignerClient::connect(&parts.signer_socket),
             signer_socket: parts.signer_socket,
             metrics: Metrics::new(),
             events: broadcast::Sender::new(EVENT_BACKLOG),

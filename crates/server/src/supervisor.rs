@@ -127,7 +127,7 @@ fn load_unlock(options: &ServeOptions, folders: &Folders) -> Result<String, Serv
     }
     tracing::info!("{}", options.unlock.describe());
     let secret = options.unlock.load(&folders.data)?;
-    Ok(hex::encode(secret.bytes()))
+    Ok(secret.expose().to_owned())
 }
 
 /// Returns the administrator's token at the first start, which is every start until the front was

@@ -17,6 +17,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::authority::AuthoritySubject;
 use crate::job::{JobId, SigningJob};
 use crate::principal::Principal;
 use crate::profile::{ProfileName, ProfileSpec, SigningProfile};
@@ -94,6 +95,8 @@ pub struct AuthorityChain {
     pub root_pem: String,
     /// Intermediate and root.
     pub chain_pem: String,
+    /// What all subjects share.
+    pub subject: AuthoritySubject,
 }
 
 /// A revocation list, whole.
@@ -283,9 +286,11 @@ impl SignerClient {
             Response::Authority {
                 root_pem,
                 chain_pem,
+                subject,
             } => Ok(AuthorityChain {
                 root_pem,
                 chain_pem,
+                subject,
             }),
             _ => Err(SignerClientError::Unexpected),
         }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
+use crate::authority::AuthoritySubject;
 use crate::job::{JobId, SigningJob};
 use crate::principal::Principal;
 use crate::profile::{ProfileName, ProfileSpec, SigningProfile};
@@ -155,6 +156,8 @@ pub enum Response {
         root_pem: String,
         /// Intermediate and root in PEM.
         chain_pem: String,
+        /// What all subjects share.
+        subject: AuthoritySubject,
     },
     /// A piece of the revocation list.
     RevocationList {

@@ -333,6 +333,7 @@ async fn dispatch(signer: &Arc<Signer>, request: Request) -> Result<Response, Si
         Request::Authority => Response::Authority {
             root_pem: signer.authority().root_pem(),
             chain_pem: signer.authority().chain_pem(),
+            subject: signer.authority().subject().clone(),
         },
         Request::RevocationList { number, offset } => list_piece(signer, number, offset).await?,
     })

@@ -13,6 +13,7 @@ use store::accounts::AccountRow;
 use time::{Duration, OffsetDateTime};
 
 use super::extract::Body;
+use super::signing;
 use crate::auth::{Caller, Grants, MAX_SECRET_BYTES, NewTokenRequest, hash_password};
 use crate::clock;
 use crate::error::{ApiError, chain};
@@ -183,6 +184,7 @@ async fn remove(
     if name == caller.account {
         return Err(ApiError::conflict("an account cannot remove itself"));
     }
+    signing::keep_grants(&front, &name, &[]).await?;
     let removed = front.store.accounts.delete_account(&name).await;
     front.auth.forget();
     match removed.map_err(failed)? {
@@ -278,6 +280,7 @@ pub async fn put_account(front: &FrontState, new: NewAccount) -> Result<Account,
     let accounts = &front.store.accounts;
     accounts.put_account(&row).await.map_err(failed)?;
     let rows = new.grants.to_rows();
+    signing::keep_grants(front, &new.name, &new.grants.profiles).await?;
     let granted = accounts.set_grants(&new.name, &rows).await;
     front.auth.forget();
     granted.map_err(failed)?;

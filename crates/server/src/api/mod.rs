@@ -11,6 +11,7 @@ pub mod extract;
 
 pub mod accounts;
 pub mod health;
+pub mod signing;
 pub mod worker;
 
 /// Returns the routes of all subjects.
@@ -18,4 +19,5 @@ pub fn routes() -> Router<Front> {
     Router::new()
         .merge(health::routes())
         .merge(accounts::routes())
+        .merge(signing::routes())
 }

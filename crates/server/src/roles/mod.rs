@@ -21,6 +21,7 @@ use worker::WorkerSettings;
 
 pub mod front;
 pub mod signer;
+pub mod signer_records;
 pub mod worker;
 
 /// The most bytes of settings: two PEM files and a few paths.

@@ -11,7 +11,7 @@ const STATE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.8");
 const ORGANIZATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
 
 /// `C`, `ST` and `O`: what an `x509.subject` identity must name besides the profile.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct AuthoritySubject {
     /// Two letters (ISO 3166).
     pub country: String,

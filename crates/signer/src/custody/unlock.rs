@@ -21,26 +21,35 @@ pub const MAX_SECRET_BYTES: usize = 4096;
 /// Where the default file lies when the program runs as root.
 pub const ROOT_DEFAULT_PATH: &str = "/etc/countersign/unlock";
 
-/// The unlocking secret. Wiped when dropped; never shown.
+/// The unlocking secret: one text, so that it can be handed on to another process. Wiped when
+/// dropped; never shown.
 #[derive(Clone)]
-pub struct UnlockSecret(Zeroizing<Vec<u8>>);
+pub struct UnlockSecret(Zeroizing<String>);
 
 impl UnlockSecret {
     /// Parses what a file or descriptor held; one line break at the end does not count.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, UnlockError> {
-        let mut bytes = Zeroizing::new(bytes);
-        let without = bytes.strip_suffix(b"\n").map_or(bytes.len(), <[u8]>::len);
-        bytes.truncate(without);
-        if (MIN_SECRET_BYTES..=MAX_SECRET_BYTES).contains(&bytes.len()) {
-            Ok(Self(bytes))
+        let text = String::from_utf8(bytes).map_err(|error| {
+            drop(Zeroizing::new(error.into_bytes()));
+            UnlockError::NotText
+        })?;
+        let mut text = Zeroizing::new(text);
+        let without = text.strip_suffix('\n').map_or(text.len(), str::len);
+        text.truncate(without);
+        if (MIN_SECRET_BYTES..=MAX_SECRET_BYTES).contains(&text.len()) {
+            Ok(Self(text))
         } else {
-            Err(UnlockError::Length(bytes.len()))
+            Err(UnlockError::Length(text.len()))
         }
     }
 
-    /// Returns the secret, to be handed to the process that opens the keys.
-    pub fn bytes(&self) -> &[u8] {
+    /// Returns the text, to be handed on to the signer's process and nowhere else.
+    pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
     }
 }
 
@@ -51,7 +60,7 @@ impl fmt::Debug for UnlockSecret {
 }
 
 /// Where the unlocking secret comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum UnlockSource {
     /// A file that the caller named.
     File(PathBuf),
@@ -59,6 +68,8 @@ pub enum UnlockSource {
     Descriptor(u32),
     /// A file outside the data folder that is made, once, when it does not exist.
     Default(PathBuf),
+    /// The process that started this one, which read it from one of the others.
+    Given(UnlockSecret),
 }
 
 /// Says why there is no unlocking secret.
@@ -103,6 +114,9 @@ pub enum UnlockError {
         /// The data folder.
         data: PathBuf,
     },
+    /// The secret is not text.
+    #[error("the unlocking secret is not UTF-8 text")]
+    NotText,
     /// The secret is too short or too long.
     #[error("the unlocking secret has {0} bytes: use {MIN_SECRET_BYTES} to {MAX_SECRET_BYTES}")]
     Length(usize),
@@ -132,12 +146,14 @@ impl UnlockSource {
                  it apart from the copies of the data",
                 path.display()
             ),
+            Self::Given(_) => "the unlocking secret is given by the supervisor".to_owned(),
         }
     }
 
     /// Returns the secret, for keys below the folder `data`.
     pub fn load(&self, data: &Path) -> Result<UnlockSecret, UnlockError> {
         match self {
+            Self::Given(secret) => Ok(secret.clone()),
             Self::Descriptor(number) => read_descriptor(*number),
             Self::File(path) => read_file(path, data),
             Self::Default(path) => {
@@ -294,6 +310,7 @@ mod tests {
             (b"0123456789abcdef\n\n".to_vec(), Some(17)),
             (vec![b'x'; MAX_SECRET_BYTES], Some(MAX_SECRET_BYTES)),
             (vec![b'x'; MAX_SECRET_BYTES + 1], None),
+            (vec![0xff; 32], None),
         ];
         for (bytes, expected) in table {
             let length = UnlockSecret::parse(bytes)

@@ -250,9 +250,10 @@ impl Signer {
                 let leaf = known.map_or(leaf.clone(), |known| known.union(leaf));
                 leaves.insert(leaf.serial.clone(), leaf);
             }
+            // Until a page is empty: a back end may give fewer than were asked for.
             match jobs.last() {
-                Some(last) if jobs.len() == PAGE => query.after = Some(last.id),
-                _ => break,
+                Some(last) => query.after = Some(last.id),
+                None => break,
             }
         }
         leaves.retain(|_, leaf| leaf.listed_until > now);
