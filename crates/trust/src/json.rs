@@ -29,6 +29,12 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), serde_json::Error> {
     reader.end()
 }
 
+/// Returns the members of an object. Derived readers would take a list of the same length for it.
+pub(crate) fn object(value: &Value) -> Result<&Map<String, Value>, serde_json::Error> {
+    let refused = || serde_json::Error::custom("expected an object");
+    value.as_object().ok_or_else(refused)
+}
+
 /// Returns a member whose name differs from a known one only in upper and lower case, which
 /// another reader may take for the known one.
 pub(crate) fn case_variant<'a>(members: &'a Map<String, Value>, known: &[&str]) -> Option<&'a str> {

@@ -176,7 +176,7 @@ fn parse_attribute(part: &str) -> Result<Attribute, NameParseError> {
     let (kind, value) = part
         .split_once('=')
         .ok_or_else(|| NameParseError::Attribute(shown()))?;
-    let kind = match kind.trim().to_ascii_uppercase().as_str() {
+    let kind = match kind.trim_matches(' ').to_ascii_uppercase().as_str() {
         "" => return Err(NameParseError::Attribute(shown())),
         "S" => "ST".to_owned(),
         other => other.to_owned(),
@@ -194,7 +194,7 @@ fn parse_attribute(part: &str) -> Result<Attribute, NameParseError> {
 /// Undoes the escapes of RFC 4514 §2.4 and drops unescaped spaces around the value.
 fn unescape(value: &str) -> Result<String, NameParseError> {
     let wrong = || NameParseError::Escape(value.trim().to_owned());
-    let trimmed = value.trim_start();
+    let trimmed = value.trim_start_matches(' ');
     if trimmed.starts_with('#') {
         return Err(NameParseError::Form(value.trim().to_owned()));
     }

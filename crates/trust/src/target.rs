@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use oci::{Descriptor, Digest, MediaType};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::json;
 
@@ -87,23 +87,21 @@ impl TargetArtifact {
         }
         let shape = |error: serde_json::Error| PayloadError::Shape(error.to_string());
         let value: Value = json::from_slice(bytes).map_err(shape)?;
-        check_case(&value)?;
+        check_levels(&value)?;
         let payload: Payload = serde_json::from_value(value).map_err(shape)?;
         Ok(payload.target_artifact)
     }
 }
 
-fn check_case(value: &Value) -> Result<(), PayloadError> {
+/// Checks that both levels are objects without a member that another reader could take for one
+/// of ours.
+fn check_levels(value: &Value) -> Result<(), PayloadError> {
     const TARGET: &[&str] = &["mediaType", "digest", "size", "annotations"];
-    let levels = [
-        (value.as_object(), &["targetArtifact"][..]),
-        (
-            value.get("targetArtifact").and_then(Value::as_object),
-            TARGET,
-        ),
-    ];
-    for (members, known) in levels {
-        if let Some(name) = members.and_then(|members| json::case_variant(members, known)) {
+    let none = Value::Object(Map::new());
+    let target = value.get("targetArtifact").unwrap_or(&none);
+    for (level, known) in [(value, &["targetArtifact"][..]), (target, TARGET)] {
+        let members = json::object(level).map_err(|e| PayloadError::Shape(e.to_string()))?;
+        if let Some(name) = json::case_variant(members, known) {
             let shown: String = name.chars().take(80).collect();
             let problem = format!("member `{shown}` differs from a known one only in case");
             return Err(PayloadError::Shape(problem));
@@ -136,6 +134,10 @@ mod tests {
         ] {
             let bad = good.replace(from, to);
             assert_ne!(bad, good, "{from}");
+            assert!(TargetArtifact::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+        let list = r#"{"targetArtifact":["a/b","sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",2,{}]}"#;
+        for bad in [list, "[{}]", "[]", "{}", "1"] {
             assert!(TargetArtifact::parse(bad.as_bytes()).is_err(), "{bad}");
         }
         let large = format!("{good}{}", " ".repeat(MAX_PAYLOAD_BYTES));

@@ -68,10 +68,9 @@ impl ParsedAttestation {
                 "it has {size} bytes, more than {MAX_ATTESTATION_BYTES}"
             )));
         }
-        let not_json = |error| malformed(format!("the envelope is not DSSE: {error}"));
-        let value: Value = json::from_slice(bytes).map_err(not_json)?;
-        check_case(&value)?;
-        let envelope: Envelope = serde_json::from_value(value).map_err(not_json)?;
+        let value: Value = json::from_slice(bytes).map_err(not_dsse)?;
+        check_levels(&value)?;
+        let envelope: Envelope = serde_json::from_value(value).map_err(not_dsse)?;
         let [signature] = envelope.signatures.as_slice() else {
             let count = envelope.signatures.len();
             let problem = format!("it has {count} signatures: exactly one is supported");
@@ -122,7 +121,17 @@ impl ParsedAttestation {
 
 fn statement(payload: &[u8]) -> Result<VerifiedStatement, Refusal> {
     let wrong = |error| malformed(format!("the payload is not an in-toto statement: {error}"));
-    let statement: Statement = json::from_slice(payload).map_err(wrong)?;
+    let value: Value = json::from_slice(payload).map_err(wrong)?;
+    json::object(&value).map_err(wrong)?;
+    for subject in value
+        .get("subject")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        json::object(subject).map_err(wrong)?;
+    }
+    let statement: Statement = serde_json::from_value(value).map_err(wrong)?;
     if statement.kind != STATEMENT_TYPE {
         let shown: String = statement.kind.chars().take(80).collect();
         let problem = format!("statement type `{shown}` is not supported");
@@ -156,24 +165,26 @@ fn chain(x5c: &[String]) -> Result<CertificateChain, Refusal> {
     CertificateChain::from_ders(&ders).map_err(|error| malformed(format!("`x5c`: {error}")))
 }
 
-fn check_case(envelope: &Value) -> Result<(), Refusal> {
-    let signature = envelope.get("signatures").and_then(|all| all.get(0));
-    let levels = [
-        (
-            Some(envelope),
-            &["payload", "payloadType", "signatures"][..],
-        ),
-        (signature, &["sig", "x5c", "keyid"]),
-    ];
+/// Checks that both levels are objects without a member that another reader could take for one
+/// of ours.
+fn check_levels(envelope: &Value) -> Result<(), Refusal> {
+    let signatures = envelope.get("signatures").and_then(Value::as_array);
+    let mut levels = vec![(envelope, &["payload", "payloadType", "signatures"][..])];
+    let signatures = signatures.into_iter().flatten();
+    levels.extend(signatures.map(|one| (one, &["sig", "x5c", "keyid"][..])));
     for (value, known) in levels {
-        let members = value.and_then(Value::as_object);
-        if let Some(name) = members.and_then(|members| json::case_variant(members, known)) {
+        let members = json::object(value).map_err(not_dsse)?;
+        if let Some(name) = json::case_variant(members, known) {
             let shown: String = name.chars().take(80).collect();
             let problem = format!("`{shown}` differs from a known member only in case");
             return Err(malformed(problem));
         }
     }
     Ok(())
+}
+
+fn not_dsse(error: serde_json::Error) -> Refusal {
+    malformed(format!("the envelope is not DSSE: {error}"))
 }
 
 fn decode(text: &str, name: &str) -> Result<Vec<u8>, Refusal> {
