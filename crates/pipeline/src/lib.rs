@@ -11,6 +11,7 @@ pub mod builder;
 pub mod dockerfile;
 
 pub mod artifacts;
+pub mod build;
 pub mod container;
 pub mod deploy;
 pub mod probe;

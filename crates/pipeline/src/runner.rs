@@ -429,6 +429,18 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
+/// Returns `error` and everything that caused it, as `outer: inner: root`, for logs.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
 /// Kills what is left of a process that ran out of time, and names the reason.
 async fn end<T>(
     command: &CommandLine,
