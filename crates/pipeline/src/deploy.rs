@@ -323,6 +323,19 @@ impl Deployer {
         found.map_err(step("inspect the container"))
     }
 
+    /// Between the end of a container and its clean-up podman calls it `stopped`, a word that
+    /// Docker's API does not have: `None`, ask again.
+    async fn inspect_unsettled(
+        &self,
+        name: &str,
+    ) -> Result<Option<ContainerInspectResponse>, DeployError> {
+        match self.docker.inspect_container(name, None).await {
+            Ok(state) => Ok(Some(state)),
+            Err(DockerError::JsonDataError { .. }) => Ok(None),
+            Err(error) => Err(step("inspect the container")(error)),
+        }
+    }
+
     async fn remove(&self, name: &str) -> Result<(), DeployError> {
         let options = RemoveContainerOptions {
             force: true,
@@ -347,7 +360,7 @@ impl Deployer {
         let health = request.health;
         let deadline = Instant::now() + health.within;
         loop {
-            let state = self.inspect(name).await?;
+            let state = self.inspect_unsettled(name).await?.unwrap_or_default();
             let reason = match endpoint(&state, request.privileges.port) {
                 Some(endpoint) => match probe::get(&endpoint, &health.path).await {
                     Ok(status) => {
