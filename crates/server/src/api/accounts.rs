@@ -271,6 +271,7 @@ fn expiry(seconds: u64) -> Result<OffsetDateTime, ApiError> {
 /// When the name or the password is not acceptable, or the store fails.
 pub async fn put_account(front: &FrontState, new: NewAccount) -> Result<Account, ApiError> {
     check_name(&new.name)?;
+    new.password.as_deref().map_or(Ok(()), check_password)?;
     let row = AccountRow {
         name: new.name.clone(),
         administrator: new.grants.admin,
@@ -290,12 +291,17 @@ pub async fn put_account(front: &FrontState, new: NewAccount) -> Result<Account,
     Ok(shown(row, new.grants))
 }
 
-async fn store_password(front: &FrontState, name: &str, text: String) -> Result<(), ApiError> {
+fn check_password(text: &str) -> Result<(), ApiError> {
     if text.chars().count() < MIN_PASSWORD_CHARACTERS || text.len() > MAX_SECRET_BYTES {
         return Err(ApiError::usage(format!(
             "a password has {MIN_PASSWORD_CHARACTERS} characters at least and {MAX_SECRET_BYTES} bytes at most"
         )));
     }
+    Ok(())
+}
+
+async fn store_password(front: &FrontState, name: &str, text: String) -> Result<(), ApiError> {
+    check_password(&text)?;
     let hash = tokio::task::spawn_blocking(move || hash_password(&text))
         .await
         .map_err(ApiError::internal)?

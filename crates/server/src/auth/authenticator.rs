@@ -19,7 +19,9 @@ use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 
 use super::grants::{Caller, Grants, RunScope};
-use super::token::{MAX_SECRET_BYTES, NewToken, SecretError, equal, hash_token, verify_password};
+use super::token::{
+    MAX_SECRET_BYTES, NewToken, SecretError, equal, hash_password, hash_token, verify_password,
+};
 use crate::clock;
 
 /// How long a verified secret is remembered. Another process that takes a grant away is obeyed
@@ -322,11 +324,14 @@ impl Authenticator {
             .try_acquire()
             .map_err(|_| AuthFailure::Busy)?;
         let _slot = self.password_checks.acquire().await;
-        let hash = row
-            .as_ref()
-            .map_or_else(String::new, |row| row.secret_hash.clone());
+        let hash = row.as_ref().map(|row| row.secret_hash.clone());
         let secret = sent.secret.clone();
-        let verified = tokio::task::spawn_blocking(move || verify_password(&secret, &hash)).await;
+        let verified = tokio::task::spawn_blocking(move || match hash {
+            Some(hash) => verify_password(&secret, &hash),
+            // An account without a password must not answer faster than a wrong password.
+            None => hash_password(&secret).is_err(),
+        })
+        .await;
         row.filter(|_| verified.unwrap_or(false))
             .ok_or(AuthFailure::Invalid)
     }
