@@ -34,7 +34,10 @@ fn a_trusted_attestation_gives_its_statement() {
         assert_eq!(outcome.outcome.signer.unwrap().common_name, "ci-build");
         assert_eq!(outcome.outcome.expires, Some(after(7)));
         let statement = outcome.statement.unwrap();
-        assert_eq!(statement.subjects, [world.target.digest.clone()]);
+        assert_eq!(
+            statement.subjects,
+            std::slice::from_ref(&world.target.digest)
+        );
         assert_eq!(statement.predicate_type, "https://slsa.dev/provenance/v1");
     }
 }

@@ -251,7 +251,8 @@ fn good_chains_of_every_shape_are_trusted() {
         params.custom_extensions.push(unknown);
         world.intermediate.issue(params, KeyKind::P256)
     };
-    let makers: [(&str, &dyn Fn(&World) -> TestCertificate); 5] = [
+    type Make<'a> = &'a dyn Fn(&World) -> TestCertificate;
+    let makers: [(&str, Make<'_>); 5] = [
         ("one self-signed certificate", &|_| lone.clone()),
         ("no intermediate", &direct),
         ("no extended use", &without_use),
