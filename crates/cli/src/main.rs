@@ -9,6 +9,7 @@ mod command;
 
 mod artifact;
 mod target;
+mod trust_config;
 
 mod context;
 mod env_var;

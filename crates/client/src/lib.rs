@@ -29,4 +29,4 @@ pub use error::{ClientError, ErrorKind};
 pub use layout::Layout;
 pub use registry::{RegistryClient, RegistryOptions, RegistryRepository};
 pub use source::{ArtifactSink, ArtifactSource, TagOrDigest};
-pub use walk::walk;
+pub use walk::{walk, walk_signatures};

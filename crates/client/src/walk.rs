@@ -2,7 +2,7 @@
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use oci::graph::{Ask, GraphLimits};
-use oci::{ArtifactGraph, Descriptor, Digest, GraphWalk, Manifest};
+use oci::{ArtifactGraph, Descriptor, Digest, GraphWalk, Manifest, MediaType};
 
 use crate::ClientError;
 use crate::source::ArtifactSource;
@@ -23,6 +23,28 @@ pub async fn walk(
     root: Descriptor,
     limits: GraphLimits,
 ) -> ArtifactGraph {
+    go(source, root, limits, Scope::Everything).await
+}
+
+/// Returns the manifest at `root` with the Notary signatures that hang on it, and nothing else:
+/// all that the verification of one artifact needs, in as few questions as possible.
+pub async fn walk_signatures(source: &dyn ArtifactSource, root: Descriptor) -> ArtifactGraph {
+    let scope = Scope::SignaturesOf(root.digest.clone());
+    go(source, root, GraphLimits::default(), scope).await
+}
+
+/// What of a graph is asked for.
+enum Scope {
+    Everything,
+    SignaturesOf(Digest),
+}
+
+async fn go(
+    source: &dyn ArtifactSource,
+    root: Descriptor,
+    limits: GraphLimits,
+    scope: Scope,
+) -> ArtifactGraph {
     let mut walk = GraphWalk::new(root, limits);
     let mut waiting: Vec<Ask> = Vec::new();
     let mut open = FuturesUnordered::new();
@@ -31,7 +53,7 @@ pub async fn walk(
         while open.len() < MAX_OPEN_QUESTIONS
             && let Some(question) = waiting.pop()
         {
-            open.push(ask(source, question));
+            open.push(ask(source, question, &scope));
         }
         match open.next().await {
             Some(answer) => give(&mut walk, answer),
@@ -40,17 +62,31 @@ pub async fn walk(
     }
 }
 
-async fn ask(source: &dyn ArtifactSource, question: Ask) -> Answer {
+async fn ask(source: &dyn ArtifactSource, question: Ask, scope: &Scope) -> Answer {
     match question {
         Ask::Manifest(descriptor) => {
             let answer = source.manifest(&descriptor).await;
             Answer::Manifest(descriptor.digest, Box::new(answer))
         }
         Ask::Referrers(digest) => {
-            let answer = source.referrers(&digest).await;
+            let answer = match scope {
+                Scope::SignaturesOf(root) if *root != digest => Ok(Vec::new()),
+                Scope::SignaturesOf(_) => source.referrers(&digest).await.map(signatures),
+                Scope::Everything => source.referrers(&digest).await,
+            };
             Answer::Referrers(digest, answer)
         }
     }
+}
+
+/// Leaves out what calls itself something else than a signature. What names no type stays: lists
+/// that old clients wrote by hand may lack it.
+fn signatures(mut referrers: Vec<Descriptor>) -> Vec<Descriptor> {
+    referrers.retain(|one| {
+        let kind = one.artifact_type.as_ref();
+        kind.is_none_or(|kind| *kind == MediaType::NOTARY_SIGNATURE)
+    });
+    referrers
 }
 
 fn give(walk: &mut GraphWalk, answer: Answer) {

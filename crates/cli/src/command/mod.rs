@@ -14,6 +14,10 @@ mod push;
 mod serve;
 mod tag;
 
+mod inspect;
+mod trust;
+mod verify;
+
 mod completion;
 mod version;
 
@@ -54,6 +58,9 @@ commands! {
     List => list,
     Tag => tag,
     Copy => copy,
+    Verify => verify,
+    Inspect => inspect,
+    Trust => trust,
     Serve => serve,
     Version => version,
     Completion => completion,
