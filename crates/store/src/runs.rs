@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::StoreError;
-use crate::queue::{JobId, Lease, NewJob};
+use crate::queue::{Lease, NewJob};
 
 /// The longest log line that is kept, in bytes; longer ones are cut and say so.
 pub const MAX_LOG_LINE_BYTES: usize = 16 * 1024;
@@ -171,8 +171,8 @@ pub struct Transition {
     pub enqueue: Vec<NewJob>,
     /// A lease that this step completes; if it is lost, nothing is applied.
     pub completes: Option<Lease>,
-    /// Jobs that are removed, whatever their state.
-    pub forget: Vec<JobId>,
+    /// Jobs that are removed, whatever their state, by their dedupe keys.
+    pub forget: Vec<String>,
     /// The time of the step.
     pub at: OffsetDateTime,
 }

@@ -136,8 +136,14 @@ pub(super) fn complete(connection: &Connection, lease: &Lease) -> Result<(), Sto
     if_held(statement.execute(held)?, lease)
 }
 
-/// Removes a job in any state, inside the transaction at hand.
-pub(super) fn forget(connection: &Connection, job: JobId) -> Result<bool, StoreError> {
+/// Removes the job with a dedupe key in any state, inside the transaction at hand.
+pub(super) fn forget_key(connection: &Connection, key: &str) -> Result<(), StoreError> {
+    let mut statement = connection.prepare_cached("DELETE FROM jobs WHERE dedupe_key = ?1")?;
+    statement.execute([key])?;
+    Ok(())
+}
+
+fn forget(connection: &Connection, job: JobId) -> Result<bool, StoreError> {
     let mut statement = connection.prepare_cached("DELETE FROM jobs WHERE id = ?1")?;
     Ok(statement.execute([job.0])? > 0)
 }

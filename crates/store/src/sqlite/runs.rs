@@ -148,8 +148,8 @@ fn apply(connection: &Connection, transition: &Transition) -> Result<u64, StoreE
     for action in &transition.actions {
         put_action(connection, &transition.run, action)?;
     }
-    for job in &transition.forget {
-        queue::forget(connection, *job)?;
+    for key in &transition.forget {
+        queue::forget_key(connection, key)?;
     }
     for job in &transition.enqueue {
         queue::enqueue(connection, job)?;

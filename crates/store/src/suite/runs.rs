@@ -14,6 +14,7 @@ pub async fn runs(store: &Store) {
     the_same_event_starts_one_run(store).await;
     a_step_from_an_old_version_changes_nothing(store).await;
     a_step_without_its_lease_changes_nothing(store).await;
+    a_step_takes_jobs_away_by_their_key(store).await;
     logs_are_read_on_from_a_line(store).await;
     listings_are_filtered(store).await;
 }
@@ -125,6 +126,19 @@ async fn a_step_without_its_lease_changes_nothing(store: &Store) {
     assert_eq!(store.queue.job(job.id).await.unwrap(), None);
 }
 
+async fn a_step_takes_jobs_away_by_their_key(store: &Store) {
+    let run = new_run("cancelled", "development", None);
+    store.runs.start(&run, &[]).await.unwrap();
+    let job = NewJob::new("cancelled", json!(null), at(0)).once("cancelled/image/1");
+    let id = store.queue.enqueue(&job).await.unwrap();
+    let step = Transition {
+        forget: vec!["cancelled/image/1".to_owned(), "unknown".to_owned()],
+        ..transition("cancelled", 1)
+    };
+    store.runs.apply(&step).await.unwrap();
+    assert_eq!(store.queue.job(id).await.unwrap(), None);
+}
+
 async fn logs_are_read_on_from_a_line(store: &Store) {
     let id: RunId = "one".parse().unwrap();
     let line = |text: &str| LogLine {
@@ -158,7 +172,10 @@ async fn listings_are_filtered(store: &Store) {
             .collect::<Vec<_>>()
     };
     let all = ids(RunFilter::default()).await;
-    assert_eq!(all, ["production-1", "leases", "versions", "one"]);
+    assert_eq!(
+        all,
+        ["production-1", "cancelled", "leases", "versions", "one"]
+    );
     let unfinished = RunFilter {
         unfinished: true,
         ..RunFilter::default()
@@ -170,5 +187,5 @@ async fn listings_are_filtered(store: &Store) {
         limit: 2,
         ..RunFilter::default()
     };
-    assert_eq!(ids(newest).await, ["leases", "versions"]);
+    assert_eq!(ids(newest).await, ["cancelled", "leases"]);
 }
