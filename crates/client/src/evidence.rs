@@ -12,6 +12,7 @@ mod fetch;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt};
 use oci::{ArtifactGraph, Descriptor, Digest, Manifest, MediaType};
 use serde::Serialize;
@@ -228,8 +229,12 @@ impl Judge<'_> {
             revocation.add_failure(url, &reason);
         }
         let crls = self.collection.trust.crls;
-        let fetched: Vec<_> = stream::iter(urls.into_iter().take(MAX_REVOCATION_LISTS))
-            .map(async |url| (url, crls.fetch(url).await))
+        let requests: Vec<_> = urls
+            .into_iter()
+            .take(MAX_REVOCATION_LISTS)
+            .map(|url| async move { (url, crls.fetch(url).await) }.boxed())
+            .collect();
+        let fetched: Vec<_> = stream::iter(requests)
             .buffer_unordered(MAX_OPEN_REQUESTS)
             .collect()
             .await;

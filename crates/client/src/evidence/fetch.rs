@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt};
 use oci::graph::Node;
 use oci::{ArtifactGraph, Descriptor, Digest, Manifest, MediaType};
@@ -59,11 +60,14 @@ pub(super) async fn envelopes(
             false => wanted.push((node, kind, subject)),
         }
     }
-    let fetched = stream::iter(wanted)
-        .map(|(node, kind, subject)| envelope(source, node, kind, subject))
-        .buffered(MAX_OPEN_REQUESTS)
-        .collect::<Vec<_>>();
-    results.extend(fetched.await);
+    // Boxed before they become a stream: of a closure over borrowed nodes, no caller could prove
+    // that its future may move between threads.
+    let requests = wanted
+        .into_iter()
+        .map(|(node, kind, subject)| envelope(source, node, kind, subject).boxed());
+    let requests: Vec<_> = requests.collect();
+    let fetched = stream::iter(requests).buffered(MAX_OPEN_REQUESTS);
+    results.extend(fetched.collect::<Vec<_>>().await);
     results
 }
 
@@ -87,11 +91,12 @@ pub(super) async fn contents(
             false => wanted.push(node),
         }
     }
-    let fetched = stream::iter(wanted)
-        .map(|node| content(source, node))
-        .buffered(MAX_OPEN_REQUESTS)
-        .collect::<Vec<_>>();
-    results.extend(fetched.await);
+    let requests: Vec<_> = wanted
+        .into_iter()
+        .map(|node| content(source, node).boxed())
+        .collect();
+    let fetched = stream::iter(requests).buffered(MAX_OPEN_REQUESTS);
+    results.extend(fetched.collect::<Vec<_>>().await);
     results
 }
 
