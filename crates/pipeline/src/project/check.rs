@@ -246,8 +246,14 @@ impl<'a> Found<'a> {
             self.add(at.clone(), reason);
         }
         self.work(&at, action, so_far);
-        if let Some(profile) = action.work.profile() {
-            self.profile(&at, &action.work, (profile, so_far.pipeline));
+        match &action.work {
+            // An approval is signed on behalf of the person who gives it.
+            Work::Approval(approval) => self.approval_profile(&at, approval),
+            work => {
+                if let Some(profile) = work.profile() {
+                    self.profile(&at, work, (profile, so_far.pipeline));
+                }
+            }
         }
         so_far.pass(&action.work);
     }
@@ -319,6 +325,22 @@ impl<'a> Found<'a> {
                 let reason =
                     format!("account `{name}` may not approve: add `{pipeline}` to its `approve`");
                 self.add(at, reason);
+            }
+        }
+    }
+
+    fn approval_profile(&mut self, at: &str, approval: &Approval) {
+        let name = &approval.profile;
+        if !self.profile_name(&format!("{at}.profile"), name) {
+            return;
+        }
+        for (index, account) in approval.by.iter().enumerate() {
+            let known = self.project.account(account);
+            if known.is_some_and(|account| !account.profiles.contains(name)) {
+                let reason = format!(
+                    "account `{account}` may not sign under `{name}`: add it to its `profiles`"
+                );
+                self.add(format!("{at}.by[{index}]"), reason);
             }
         }
     }

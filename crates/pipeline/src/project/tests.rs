@@ -127,6 +127,8 @@ fn mistakes_are_named_with_their_place() {
         ("by: [release-manager]", "by: []"),
         ("by: [release-manager]", "by: [dev]"),
         ("by: [release-manager]", "by: [nobody]"),
+        ("profiles: [release]", "profiles: []"),
+        ("profile: release,", "profile: releases,"),
         ("timeout: 7 days", "timeout: 0 days"),
         (
             "- {name: verdict, gate: {policy: production}}",
