@@ -62,3 +62,49 @@ impl DatabaseStatus {
         self.advisories.contains_key(ecosystem)
     }
 }
+
+/// The advisories that somebody else looked up, for a process that has no database of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AdvisorySubset {
+    /// The advisories on the packages of [`crate::matching::look_ups`].
+    pub advisories: Vec<PackageAdvisory>,
+    /// What the whole database holds.
+    pub status: DatabaseStatus,
+}
+
+impl AdvisorySubset {
+    /// Returns the advisories of a database on some packages.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn of<'a>(
+        database: &dyn Advisories,
+        packages: impl IntoIterator<Item = (&'a Ecosystem, &'a str)>,
+    ) -> Result<Self, DatabaseError> {
+        let mut advisories = Vec::new();
+        for (ecosystem, name) in packages {
+            advisories.extend(database.for_package(ecosystem, name)?);
+        }
+        Ok(Self {
+            advisories,
+            status: database.status().clone(),
+        })
+    }
+}
+
+impl Advisories for AdvisorySubset {
+    fn for_package(
+        &self,
+        ecosystem: &Ecosystem,
+        name: &str,
+    ) -> Result<Vec<PackageAdvisory>, DatabaseError> {
+        let about =
+            |a: &&PackageAdvisory| a.affected.ecosystem == *ecosystem && a.affected.name == name;
+        Ok(self.advisories.iter().filter(about).cloned().collect())
+    }
+
+    fn status(&self) -> &DatabaseStatus {
+        &self.status
+    }
+}

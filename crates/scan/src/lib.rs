@@ -31,7 +31,7 @@ pub mod severity;
 #[cfg(test)]
 mod testing;
 
-pub use advisory::{Advisories, DatabaseStatus};
+pub use advisory::{Advisories, AdvisorySubset, DatabaseStatus};
 pub use catalog::{Catalog, Distro, catalog};
 pub use database::{Database, DatabaseBuilder};
 pub use files::{FileView, ImageFiles, Layer};

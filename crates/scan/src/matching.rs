@@ -9,7 +9,7 @@
 mod coverage;
 mod ignored;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use time::{Duration, OffsetDateTime};
 
@@ -124,6 +124,18 @@ pub fn match_packages(
         ignored,
         coverage,
     })
+}
+
+/// Returns every ecosystem and name that [`match_packages`] asks for, each once, so that a process
+/// without a database can have them fetched.
+pub fn look_ups(catalog: &Catalog) -> BTreeSet<(Ecosystem, String)> {
+    let searched = catalog
+        .packages
+        .iter()
+        .flat_map(|package| searches(catalog, package));
+    searched
+        .map(|searched| (searched.ecosystem, searched.name))
+        .collect()
 }
 
 /// Returns under which names a package is looked up.

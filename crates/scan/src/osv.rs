@@ -4,6 +4,7 @@
 //! and that has the wrong shape is an error with its line and column. One record can concern
 //! packages of several ecosystems; [`Advisory::affected`] keeps them apart.
 
+pub mod archive;
 mod range;
 
 use std::collections::BTreeMap;

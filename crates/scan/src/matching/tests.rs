@@ -3,6 +3,7 @@
 use time::macros::datetime;
 
 use super::*;
+use crate::advisory::AdvisorySubset;
 use crate::catalog::Distro;
 use crate::database::{Database, DatabaseBuilder};
 use crate::files::Problem;
@@ -236,6 +237,39 @@ fn what_is_not_covered_is_said() {
     for (change, expected) in table {
         assert_eq!(with(change), expected);
     }
+}
+
+#[test]
+fn advisories_that_were_fetched_match_as_the_database_does() {
+    let catalog = catalog(vec![
+        deb("liba", "1-1", Some(("a", "1-1"))),
+        python("B_c", "1"),
+    ]);
+    let mut builder = DatabaseBuilder::new();
+    for line in [
+        "CVE-1 Debian:12 a 1-2",
+        "CVE-2 PyPI b-c 2",
+        "CVE-3 PyPI other 2",
+    ] {
+        builder.add(advisory(line, ""));
+    }
+    let database = Database::open(builder.finish(NOW).0).unwrap();
+    let options = MatchOptions {
+        now: NOW,
+        stale_after: DEFAULT_STALE_AFTER,
+    };
+    let wanted = look_ups(&catalog);
+    let wanted = wanted
+        .iter()
+        .map(|(ecosystem, name)| (ecosystem, name.as_str()));
+    let subset = AdvisorySubset::of(&database, wanted).unwrap();
+    assert_eq!(subset.advisories.len(), 2);
+    let sent = serde_json::to_string(&subset).unwrap();
+    let received: AdvisorySubset = serde_json::from_str(&sent).unwrap();
+    assert_eq!(
+        match_packages(&catalog, &received, options).unwrap(),
+        match_packages(&catalog, &database, options).unwrap()
+    );
 }
 
 #[test]
