@@ -19,6 +19,7 @@ pub mod evidence;
 pub mod revocation;
 
 pub mod control;
+pub mod download;
 pub mod http_client;
 
 mod blob;

@@ -10,8 +10,10 @@ pub mod runner;
 pub mod builder;
 pub mod dockerfile;
 
+pub mod advisories;
 pub mod artifacts;
 pub mod build;
 pub mod container;
 pub mod deploy;
+pub mod image_scan;
 pub mod probe;
