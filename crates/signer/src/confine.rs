@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, RestrictSelfAttr as _, Ruleset, RulesetAttr as _,
+    ABI, Access as _, AccessFs, AccessNet, Ruleset, RulesetAttr as _,
     RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
@@ -66,8 +66,8 @@ impl Confinement {
 
 /// Confines the process to `folders`, which must exist.
 ///
-/// Call it before other threads are started: on kernels before Linux 7.0 landlock binds the
-/// calling thread and those that it starts, and no others.
+/// Call it before other threads are started: landlock binds the calling thread and those that it
+/// starts, and no others.
 pub fn confine(folders: &[&Path]) -> Confinement {
     let no_core = Rlimit {
         current: Some(0),
@@ -97,7 +97,6 @@ fn restrict(folders: &[&Path]) -> Result<RulesetStatus, RulesetError> {
         .scope(Scope::AbstractUnixSocket | Scope::Signal)?
         .create()?
         .add_rules(path_beneath_rules(folders, AccessFs::from_all(abi)))?
-        .all_threads(true)?
         .restrict_self()?;
     Ok(status.ruleset)
 }

@@ -43,6 +43,8 @@ pub struct SignerSettings {
 /// # Errors
 /// When the folder cannot be made.
 pub fn prepare(settings: &SignerSettings) -> anyhow::Result<()> {
+    // The front's group may pass through the folder to the socket; the records are not for it.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let folder = &settings.folder;
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make folder `{}`", folder.display()))?;
