@@ -15,6 +15,8 @@ pub mod credentials;
 pub mod copy;
 mod walk;
 
+pub mod envelope_artifact;
+
 pub mod evidence;
 pub mod revocation;
 

@@ -21,6 +21,7 @@ mod keys;
 
 pub mod records;
 
+pub mod acceptance;
 pub mod payload;
 pub mod service;
 
@@ -30,6 +31,7 @@ pub mod server;
 
 pub mod confine;
 
+pub use acceptance::Acceptance;
 pub use authority::{Authority, AuthorityConfig, AuthorityError, AuthoritySubject};
 pub use client::{SignerClient, SignerClientError};
 pub use confine::{Confinement, confine};

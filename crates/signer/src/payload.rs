@@ -19,11 +19,12 @@ use crate::profile::ProfileName;
 pub const IN_TOTO_PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 /// The type of in-toto statements, version 1.
 pub const IN_TOTO_STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+/// The predicate of an acceptance.
+pub const ACCEPTANCE_PREDICATE: &str = "https://countersign.dev/acceptance/v1";
+/// The predicate of an approval.
+pub const APPROVAL_PREDICATE: &str = "https://countersign.dev/approval/v1";
 /// Predicates in which an account stands for something, and that therefore name it (design 001 §1).
-pub const PERSONAL_PREDICATES: [&str; 2] = [
-    "https://countersign.dev/acceptance/v1",
-    "https://countersign.dev/approval/v1",
-];
+pub const PERSONAL_PREDICATES: [&str; 2] = [ACCEPTANCE_PREDICATE, APPROVAL_PREDICATE];
 
 /// Says why a payload is not signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

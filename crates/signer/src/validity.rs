@@ -141,7 +141,11 @@ impl FromStr for Validity {
 
 impl fmt::Display for Validity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.value, self.unit.name())
+        let name = self.unit.name();
+        match self.value {
+            1 => write!(f, "1 {}", name.trim_end_matches('s')),
+            value => write!(f, "{value} {name}"),
+        }
     }
 }
 
@@ -255,7 +259,7 @@ mod tests {
 
     #[test]
     fn the_text_round_trips() {
-        for text in ["7 days", "3 months", "2 years", "30 seconds"] {
+        for text in ["7 days", "1 day", "1 year", "3 months", "2 years", "30 seconds"] {
             assert_eq!(text.parse::<Validity>().unwrap().to_string(), text);
         }
     }

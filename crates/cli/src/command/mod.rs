@@ -9,9 +9,12 @@ mod attach;
 mod copy;
 mod discover;
 mod list;
+mod profile;
 mod pull;
 mod push;
 mod serve;
+mod sign;
+mod signature;
 mod tag;
 
 mod inspect;
@@ -58,9 +61,12 @@ commands! {
     List => list,
     Tag => tag,
     Copy => copy,
+    Sign => sign,
     Verify => verify,
     Inspect => inspect,
     Trust => trust,
+    Profile => profile,
+    Signature => signature,
     Serve => serve,
     Version => version,
     Completion => completion,

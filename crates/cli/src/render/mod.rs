@@ -56,6 +56,15 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
+/// Returns a time to the second, in UTC, as RFC 3339.
+pub(crate) fn time(time: time::OffsetDateTime) -> String {
+    let time = time.to_offset(time::UtcOffset::UTC);
+    let whole = time.replace_nanosecond(0).unwrap_or(time);
+    whole
+        .format(&time::format_description::well_known::Rfc3339)
+        .unwrap_or_else(|_| time.to_string())
+}
+
 /// Writes to standard error; if that is gone, there is nobody left to tell.
 pub(crate) fn to_stderr(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());

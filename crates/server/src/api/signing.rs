@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 
 use axum::Router;
 use axum::routing::{get, post};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use oci::{Descriptor, RepositoryName};
 use serde::{Deserialize, Serialize};
 use signer::protocol::FailureKind;
@@ -127,6 +129,17 @@ pub struct NewAttestation {
     pub payload_type: String,
     /// The in-toto statement, in base64.
     pub payload: String,
+}
+
+impl NewAttestation {
+    /// Returns the request for an in-toto statement.
+    pub fn of_statement(profile: ProfileName, statement: &[u8]) -> Self {
+        Self {
+            profile,
+            payload_type: signer::payload::IN_TOTO_PAYLOAD_TYPE.to_owned(),
+            payload: BASE64_STANDARD.encode(statement),
+        }
+    }
 }
 
 /// A request to revoke a signature.

@@ -1,0 +1,215 @@
+//! `countersign profile`.
+
+use server::api::signing::{NewProfile, Profile, PutProfile, RevokeProfile};
+use signer::{
+    Grants, LeafPolicy, ProfileChange, ProfileName, ProfileStatus, SigningPlatform, Validity,
+};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::ExitCode;
+use crate::render;
+use crate::render::table::Table;
+
+/// Make, show, cancel and revoke signing profiles.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(clap::Subcommand)]
+enum Action {
+    /// Make a profile.
+    Create(Create),
+    /// List the profiles that you may use; administrators see all.
+    List,
+    /// Show a profile, with the identity that stands for it in trust policies.
+    Show {
+        /// The profile.
+        name: ProfileName,
+    },
+    /// Let a profile sign no more. Its signatures stay valid.
+    Cancel {
+        /// The profile.
+        name: ProfileName,
+    },
+    /// Revoke what a profile signed, for ever, and let it sign no more.
+    Revoke(Revoke),
+}
+
+#[derive(clap::Args)]
+struct Create {
+    /// The name, which becomes the common name of its certificates.
+    name: ProfileName,
+    /// How long its signatures are valid, such as `7 days`, `3 months`, `1 year`.
+    #[arg(long, value_name = "TIME")]
+    validity: Validity,
+    /// An account that may sign with it; may be repeated.
+    #[arg(long = "account", value_name = "NAME")]
+    accounts: Vec<String>,
+    /// A pipeline whose runs may sign with it; may be repeated.
+    #[arg(long = "pipeline", value_name = "PROJECT/PIPELINE")]
+    pipelines: Vec<String>,
+    /// Sign with one certificate for DAYS days, which is faster. A single signature can then be
+    /// revoked on the server only, not by certificate revocation list.
+    #[arg(long, value_name = "DAYS")]
+    rotating_leaf: Option<u16>,
+    /// Make a new version when the profile exists with other settings.
+    #[arg(long)]
+    replace: bool,
+}
+
+#[derive(clap::Args)]
+struct Revoke {
+    /// The profile.
+    name: ProfileName,
+    /// From when on, as RFC 3339, in the past [default: everything that it ever signed].
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    from: Option<OffsetDateTime>,
+    /// Why.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
+/// Does it.
+pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
+    match args.action {
+        Action::Create(create) => self::create(create, context).await?,
+        Action::List => list(context).await?,
+        Action::Show { name } => {
+            let control = context.control(None).await?;
+            let profile: Profile = control.get(&path(&name, "")).await?;
+            context.print(&profile, shown)?;
+        }
+        Action::Cancel { name } => {
+            let control = context.control(None).await?;
+            let empty = serde_json::json!({});
+            let profile: Profile = control.post(&path(&name, "/cancel"), &empty).await?;
+            context.print(&profile, |profile| match profile.profile.status {
+                ProfileStatus::Revoked => format!("`{name}` was revoked already\n"),
+                _ => format!("`{name}` signs no more; its signatures stay valid\n"),
+            })?;
+        }
+        Action::Revoke(revoke) => self::revoke(revoke, context).await?,
+    }
+    Ok(ExitCode::Done)
+}
+
+async fn create(create: Create, context: &Context) -> Result<(), CliError> {
+    let request = NewProfile {
+        name: create.name,
+        platform: SigningPlatform::default(),
+        validity: create.validity,
+        leaf: match create.rotating_leaf {
+            Some(days) => LeafPolicy::Rotating { days },
+            None => LeafPolicy::PerJob,
+        },
+        grants: Grants {
+            accounts: create.accounts.into_iter().collect(),
+            pipelines: create.pipelines.into_iter().collect(),
+        },
+        replace: create.replace,
+    };
+    let control = context.control(None).await?;
+    let put: PutProfile = control.post("api/v1/profiles", &request).await?;
+    context.print(&put, |put| {
+        let name = &put.profile.profile.name;
+        let first = match put.change {
+            ProfileChange::Created => format!("made profile `{name}`\n"),
+            ProfileChange::Updated => format!("made a new version of profile `{name}`\n"),
+            ProfileChange::Unchanged => format!("profile `{name}` is so already\n"),
+        };
+        first + &shown(&put.profile)
+    })
+}
+
+async fn list(context: &Context) -> Result<(), CliError> {
+    let control = context.control(None).await?;
+    let profiles: Vec<Profile> = control.get("api/v1/profiles").await?;
+    context.print(&profiles, |profiles| {
+        if profiles.is_empty() {
+            return "there is no profile that you may use\n".to_owned();
+        }
+        let mut table = Table::new(["NAME", "STATUS", "VALIDITY", "LEAF", "GRANTED TO"]);
+        for Profile { profile, .. } in profiles {
+            table.row([
+                profile.name.to_string(),
+                format!("{:?}", profile.status).to_lowercase(),
+                profile.validity.to_string(),
+                leaf(profile.leaf),
+                granted(&profile.grants),
+            ]);
+        }
+        table.draw()
+    })
+}
+
+async fn revoke(revoke: Revoke, context: &Context) -> Result<(), CliError> {
+    let Revoke { name, from, reason } = revoke;
+    let control = context.control(None).await?;
+    let request = RevokeProfile { from, reason };
+    let profile: Profile = control.post(&path(&name, "/revoke"), &request).await?;
+    context.print(&profile, |profile| {
+        let from = profile
+            .profile
+            .revocation
+            .as_ref()
+            .map(|revocation| revocation.from);
+        let from = from.map(render::time).unwrap_or_default();
+        format!("revoked what `{name}` signed from {from} on; it signs no more\n")
+    })
+}
+
+fn path(name: &ProfileName, rest: &str) -> String {
+    format!("api/v1/profiles/{name}{rest}")
+}
+
+fn parse_time(text: &str) -> Result<OffsetDateTime, String> {
+    OffsetDateTime::parse(text, &Rfc3339)
+        .map_err(|_| "expected a time such as `2026-03-01T12:00:00Z`".to_owned())
+}
+
+fn shown(shown: &Profile) -> String {
+    let Profile { profile, identity } = shown;
+    let status = format!("{:?}", profile.status).to_lowercase();
+    let mut lines = vec![
+        ("name", profile.name.to_string()),
+        ("version", profile.version.clone()),
+        ("status", status),
+        ("validity", profile.validity.to_string()),
+        ("leaf", leaf(profile.leaf)),
+        ("granted to", granted(&profile.grants)),
+        ("made", render::time(profile.created_at)),
+        ("identity", identity.clone()),
+    ];
+    if let Some(revocation) = &profile.revocation {
+        let reason = render::sanitise(&revocation.reason);
+        let from = render::time(revocation.from);
+        lines.push(("revoked", format!("from {from} on: {reason}")));
+    }
+    lines
+        .iter()
+        .map(|(name, value)| format!("{name:<11} {value}\n"))
+        .collect()
+}
+
+fn leaf(policy: LeafPolicy) -> String {
+    match policy {
+        LeafPolicy::PerJob => "per job".to_owned(),
+        LeafPolicy::Rotating { days } => format!("{days} days"),
+    }
+}
+
+fn granted(grants: &Grants) -> String {
+    let accounts = grants.accounts.iter().map(|name| render::sanitise(name));
+    let pipelines = grants.pipelines.iter();
+    let pipelines = pipelines.map(|name| format!("pipeline {}", render::sanitise(name)));
+    let names: Vec<String> = accounts.chain(pipelines).collect();
+    match names.is_empty() {
+        true => "nobody".to_owned(),
+        false => names.join(", "),
+    }
+}
