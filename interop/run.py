@@ -202,7 +202,7 @@ def oras_pairs(world, results):
         (world.dir / "work" / "note.txt").write_text("hello from oras\n")
         world.run("oras", "push", *login, "--artifact-type", "note/example", f"{world.ours}/interop/oras:1", "note.txt:text/plain")
         pulled = world.dir / "pulled-by-us"
-        world.run("countersign", "pull", f"{world.ours}/interop/oras:1", "--output-dir", pulled)
+        world.run("countersign", "pull", f"{world.ours}/interop/oras:1", "--directory", pulled)
         assert (pulled / "note.txt").read_text() == "hello from oras\n"
         (world.dir / "work" / "ours.txt").write_text("hello from us\n")
         world.run("countersign", "push", "--artifact-type", "note/example", f"{world.ours}/interop/oras:2", "ours.txt:text/plain")
@@ -290,7 +290,7 @@ assert open(pulled[0]).read() == "hello from python\\n", pulled
     def push_and_pull():
         world.run("python", "-c", script, world.ours, world.token)
         pulled = world.dir / "python-pulled-by-us"
-        world.run("countersign", "pull", f"{world.ours}/interop/python:1", "--output-dir", pulled)
+        world.run("countersign", "pull", f"{world.ours}/interop/python:1", "--directory", pulled)
         assert (pulled / "python.txt").read_text() == "hello from python\n"
 
     results.pair("the Python oras client pushes and pulls, and we pull what it pushed", push_and_pull)
