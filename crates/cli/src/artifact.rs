@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use client::ArtifactSink;
 use oci::descriptor::Annotations;
-use oci::{Descriptor, DigestAlgorithm, DigestWriter, ImageManifest, Manifest, MediaType};
+use oci::{Descriptor, DigestAlgorithm, DigestWriter, ImageManifest, Manifest, MediaType, Tag};
 use time::format_description::well_known::Rfc3339;
 
 use crate::context::Context;
@@ -25,41 +25,75 @@ pub(crate) struct FileArg {
     media_type: MediaType,
 }
 
-/// What an artifact says of itself.
-pub(crate) struct ArtifactParts<'a> {
-    pub(crate) artifact_type: MediaType,
-    pub(crate) subject: Option<Descriptor>,
-    pub(crate) files: &'a [String],
-    pub(crate) annotations: &'a [String],
+/// An artifact whose files were read once: nothing was sent yet, and nothing that is wrong with
+/// the command line can come up any more.
+pub(crate) struct NewArtifact {
+    artifact_type: MediaType,
+    annotations: Annotations,
+    layers: Vec<(PathBuf, Descriptor)>,
 }
 
-/// Pushes the files, and returns the manifest over them, which is not pushed yet.
-pub(crate) async fn push_parts(
-    sink: &dyn ArtifactSink,
-    parts: ArtifactParts<'_>,
-    context: &Context,
-) -> Result<Manifest, CliError> {
-    let annotations = annotations(parts.annotations, context)?;
-    let files = files(parts.files)?;
-    let mut layers = Vec::new();
-    for (title, file) in &files {
-        layers.push(push_file(sink, title, file).await?);
+impl NewArtifact {
+    /// Reads the files and checks the annotations.
+    pub(crate) async fn prepare(
+        artifact_type: MediaType,
+        given_files: &[String],
+        given_annotations: &[String],
+        context: &Context,
+    ) -> Result<Self, CliError> {
+        let annotations = annotations(given_annotations, context)?;
+        let mut layers = Vec::new();
+        for (title, file) in files(given_files)? {
+            let mut layer = describe(&file)
+                .await
+                .map_err(|e| unreadable(&file.path, e))?;
+            layer.annotations.insert(TITLE.to_owned(), title);
+            layers.push((file.path, layer));
+        }
+        Ok(Self {
+            artifact_type,
+            annotations,
+            layers,
+        })
     }
-    let config = Descriptor::empty();
-    sink.push_blob_from(&config, &mut &b"{}"[..]).await?;
-    if layers.is_empty() {
-        // image-spec `manifest.md`: `layers` should not be empty, so that old registries take it.
-        layers.push(config.clone());
+
+    /// Pushes the files, and then the manifest over them.
+    pub(crate) async fn push(
+        self,
+        sink: &dyn ArtifactSink,
+        subject: Option<&Descriptor>,
+        tag: Option<&Tag>,
+    ) -> Result<Manifest, CliError> {
+        let mut layers = Vec::new();
+        for (path, layer) in self.layers {
+            let reader = tokio::fs::File::open(&path).await;
+            let mut reader = reader.map_err(|e| unreadable(&path, e))?;
+            sink.push_blob_from(&layer, &mut reader).await?;
+            layers.push(layer);
+        }
+        let config = Descriptor::empty();
+        sink.push_blob_from(&config, &mut &b"{}"[..]).await?;
+        if layers.is_empty() {
+            // image-spec `manifest.md`: `layers` should not be empty, for the sake of old
+            // registries.
+            layers.push(config.clone());
+        }
+        let manifest = Manifest::from_image(&ImageManifest {
+            schema_version: 2,
+            media_type: Some(MediaType::IMAGE_MANIFEST),
+            artifact_type: Some(self.artifact_type),
+            config,
+            layers,
+            subject: subject.map(Descriptor::bare),
+            annotations: self.annotations,
+        });
+        sink.push_manifest(&manifest, tag).await?;
+        Ok(manifest)
     }
-    Ok(Manifest::from_image(&ImageManifest {
-        schema_version: 2,
-        media_type: Some(MediaType::IMAGE_MANIFEST),
-        artifact_type: Some(parts.artifact_type),
-        config,
-        layers,
-        subject: parts.subject.map(|subject| subject.bare()),
-        annotations,
-    }))
+}
+
+fn unreadable(path: &Path, error: std::io::Error) -> CliError {
+    CliError::config(format!("`{}` could not be read", path.display())).because(error)
 }
 
 /// Returns the annotations given as `name=text`, and the time.
@@ -98,25 +132,6 @@ fn files(given: &[String]) -> Result<Vec<(String, FileArg)>, CliError> {
         files.push((title, file));
     }
     Ok(files)
-}
-
-async fn push_file(
-    sink: &dyn ArtifactSink,
-    title: &str,
-    file: &FileArg,
-) -> Result<Descriptor, CliError> {
-    let unreadable = |e: std::io::Error| {
-        CliError::config(format!("`{}` could not be read", file.path.display())).because(e)
-    };
-    let mut descriptor = describe(file).await.map_err(unreadable)?;
-    let mut reader = tokio::fs::File::open(&file.path)
-        .await
-        .map_err(unreadable)?;
-    sink.push_blob_from(&descriptor, &mut reader).await?;
-    descriptor
-        .annotations
-        .insert(TITLE.to_owned(), title.to_owned());
-    Ok(descriptor)
 }
 
 /// Reads the file once for its digest: a push names the digest before the content.

@@ -48,6 +48,9 @@ impl Layout {
             referrers: Arc::default(),
         };
         let path = layout.path("oci-layout");
+        if !path.exists() {
+            return Err(layout.not_found("image layout".to_owned()));
+        }
         let bytes = read_file(&path, MAX_MARKER_BYTES)?;
         let marker: LayoutMarker = serde_json::from_slice(&bytes)
             .map_err(|e| layout.malformed("`oci-layout` is malformed", e))?;

@@ -3,7 +3,7 @@
 use oci::MediaType;
 
 use super::push::Pushed;
-use crate::artifact::{self, ArtifactParts};
+use crate::artifact::NewArtifact;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::ExitCode;
@@ -35,19 +35,15 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
         return Err(CliError::usage("there is nothing to attach")
             .hint("name a file, such as `cve.json:application/json`, or add `--annotation`"));
     }
+    let artifact =
+        NewArtifact::prepare(args.artifact_type, &args.files, &args.annotations, context);
+    let artifact = artifact.await?;
     let sink = args.target.open(context)?;
     let subject = args
         .target
         .resolve(&*sink, context, Some("attaching to"))
         .await?;
-    let parts = ArtifactParts {
-        artifact_type: args.artifact_type,
-        subject: Some(subject.clone()),
-        files: &args.files,
-        annotations: &args.annotations,
-    };
-    let manifest = artifact::push_parts(&*sink, parts, context).await?;
-    sink.push_manifest(&manifest, None).await?;
+    let manifest = artifact.push(&*sink, Some(&subject), None).await?;
     let attached = Pushed {
         reference: args.target.at(manifest.digest()).to_string(),
         descriptor: manifest.descriptor(),

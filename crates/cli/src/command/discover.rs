@@ -1,10 +1,13 @@
 //! `countersign discover`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use client::ArtifactSource;
+use client::evidence::MAX_ENVELOPE_BYTES;
+use futures_util::stream::{self, StreamExt};
 use oci::descriptor::Annotations;
 use oci::graph::{GraphLimits, Node};
-use oci::{ArtifactGraph, Digest, Manifest, MediaType};
+use oci::{ArtifactGraph, Descriptor, Digest, Manifest, MediaType};
 use serde::Serialize;
 
 use crate::context::Context;
@@ -12,6 +15,9 @@ use crate::error::{CliError, Kind};
 use crate::exit::ExitCode;
 use crate::render::{self, tree::Tree};
 use crate::target::Target;
+
+/// How many envelopes are fetched at a time.
+const MAX_OPEN_REQUESTS: usize = 16;
 
 /// Show everything that hangs on an artifact, down to the signatures.
 ///
@@ -49,6 +55,9 @@ struct Entry {
     artifact_type: Option<MediaType>,
     /// The bytes of all layers together.
     content_size: u64,
+    /// Whom the leaf certificate of a signature or attestation names. Anybody can write that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unverified_signer: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     platform: Option<String>,
     #[serde(skip_serializing_if = "Annotations::is_empty")]
@@ -65,8 +74,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
     let source = args.target.open(context)?;
     let root = args.target.resolve(&*source, context, None).await?;
     let graph = client::walk(&*source, root, GraphLimits::default()).await;
+    let signers = signers(&*source, &graph).await;
     let selection = Selection {
         graph: &graph,
+        signers: &signers,
         artifact_type: args.artifact_type.as_ref(),
     };
     let mut seen = BTreeSet::new();
@@ -97,6 +108,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
 /// What of a graph is shown.
 struct Selection<'a> {
     graph: &'a ArtifactGraph,
+    signers: &'a BTreeMap<Digest, String>,
     artifact_type: Option<&'a MediaType>,
 }
 
@@ -116,8 +128,10 @@ impl Selection<'_> {
             Some(wanted) => node.artifact_type() == Some(wanted),
             None => true,
         };
-        (wanted || leads_on || digest == self.graph.root())
-            .then(|| entry(node, manifests, referrers))
+        (wanted || leads_on || digest == self.graph.root()).then(|| Entry {
+            unverified_signer: self.signers.get(digest).cloned(),
+            ..entry(node, manifests, referrers)
+        })
     }
 
     fn entries<'d>(
@@ -142,6 +156,7 @@ fn entry(node: &Node, manifests: Vec<Entry>, referrers: Vec<Entry>) -> Entry {
         size: node.descriptor.size,
         artifact_type: node.artifact_type().cloned(),
         content_size: sizes.fold(0, |sum, layer| layer.size.saturating_add(sum)),
+        unverified_signer: None,
         platform: platform.map(|p| format!("{}/{}", p.os, p.architecture)),
         annotations: node
             .manifest
@@ -179,8 +194,35 @@ fn line(entry: &Entry) -> String {
         (None, None) => entry.media_type.to_string(),
     };
     let size = render::bytes(entry.content_size);
-    match &entry.problem {
-        None => format!("{kind}  {}  {size}", entry.digest),
-        Some(problem) => format!("{kind}  {}  {}", entry.digest, render::sanitise(problem)),
-    }
+    let remark = match (&entry.problem, &entry.unverified_signer) {
+        (Some(problem), _) => render::sanitise(problem),
+        (None, Some(signer)) => format!("says `{}`, not verified", render::sanitise(signer)),
+        (None, None) => size,
+    };
+    format!("{kind}  {}  {remark}", entry.digest)
+}
+
+/// Returns whom the envelopes of the graph name as signer. One that cannot be read is left out:
+/// this is a picture, not a judgement.
+async fn signers(source: &dyn ArtifactSource, graph: &ArtifactGraph) -> BTreeMap<Digest, String> {
+    let envelopes = graph.nodes().filter_map(|node| {
+        let image = node.manifest.as_ref()?.as_image()?;
+        let layer = image.layers.first()?;
+        let is_envelope = [MediaType::JOSE_JSON, MediaType::DSSE].contains(&layer.media_type);
+        is_envelope.then(|| (node.descriptor.digest.clone(), layer.clone()))
+    });
+    let named = stream::iter(envelopes.collect::<Vec<_>>())
+        .map(async |(digest, layer)| Some((digest, signer(source, &layer).await?)))
+        .buffer_unordered(MAX_OPEN_REQUESTS);
+    named.filter_map(async |named| named).collect().await
+}
+
+async fn signer(source: &dyn ArtifactSource, layer: &Descriptor) -> Option<String> {
+    let envelope = source.blob(layer, MAX_ENVELOPE_BYTES).await.ok()?;
+    let view = trust::inspect(&layer.media_type, &envelope).ok()?;
+    let leaf = view.certificates.first()?;
+    Some(match leaf.subject.common_name() {
+        "" => leaf.subject.to_string(),
+        name => name.to_owned(),
+    })
 }

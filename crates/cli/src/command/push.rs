@@ -3,7 +3,7 @@
 use oci::{Descriptor, MediaType};
 use serde::Serialize;
 
-use crate::artifact::{self, ArtifactParts};
+use crate::artifact::NewArtifact;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::ExitCode;
@@ -51,15 +51,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
                 .hint("give a tag, or neither"),
         );
     }
+    let artifact =
+        NewArtifact::prepare(args.artifact_type, &args.files, &args.annotations, context);
+    let artifact = artifact.await?;
     let sink = args.target.open_or_create(context)?;
-    let parts = ArtifactParts {
-        artifact_type: args.artifact_type,
-        subject: None,
-        files: &args.files,
-        annotations: &args.annotations,
-    };
-    let manifest = artifact::push_parts(&*sink, parts, context).await?;
-    sink.push_manifest(&manifest, tag.as_ref()).await?;
+    let manifest = artifact.push(&*sink, None, tag.as_ref()).await?;
     let pushed = Pushed {
         reference: args.target.at(manifest.digest()).to_string(),
         descriptor: manifest.descriptor(),

@@ -3,3 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic too")]
 
 mod architecture;
+mod environment;
+
+mod artifacts;

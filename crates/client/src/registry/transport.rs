@@ -307,6 +307,9 @@ impl Response {
         let said = self.description().await;
         let reason = match &said {
             Some((_, text)) => text.clone(),
+            // Answers to HEAD have no document to quote.
+            None if status.as_u16() == 401 => "credentials are needed".to_owned(),
+            None if status.as_u16() == 403 => "these credentials do not suffice".to_owned(),
             None => format!("status {}", status.as_u16()),
         };
         match status.as_u16() {
