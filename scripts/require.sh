@@ -12,7 +12,7 @@ base="cc:gcc make:make git:git"
 engines="buildah:buildah podman:podman runc:runc skopeo:skopeo catatonit:catatonit"
 case $target in
   lint)    need="$base" ;;
-  test)    need="$base $engines busybox:busybox-static" ;;
+  test)    need="$base $engines docker-registry:docker-registry busybox:busybox-static" ;;
   demo)    need="$base $engines mmdebstrap:mmdebstrap python3:python3 pip3:python3-pip" ;;
   interop) need="$base $engines docker-registry:docker-registry python3:python3 pip3:python3-pip openssl:openssl curl:curl busybox:busybox-static" ;;
   bench)   need="$base $engines docker-registry:docker-registry python3:python3 pip3:python3-pip openssl:openssl curl:curl wrk:wrk busybox:busybox-static" ;;

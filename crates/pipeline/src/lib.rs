@@ -17,3 +17,6 @@ pub mod container;
 pub mod deploy;
 pub mod image_scan;
 pub mod probe;
+
+pub mod git;
+pub mod provenance;
