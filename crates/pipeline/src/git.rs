@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::ChildStdout;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::project::Name;
 use crate::runner::{self, CommandLine, LogSink, RunnerError, Running};
@@ -112,11 +113,15 @@ pub enum GitError {
     Commit(String),
 }
 
+/// How many git processes serve at once: each may use a core and hundreds of megabytes.
+const MAX_PROCESSES: usize = 8;
+
 /// The git repositories of one server.
 #[derive(Clone)]
 pub struct GitRepositories {
     folder: PathBuf,
     git: PathBuf,
+    slots: Arc<Semaphore>,
     /// One lock for each repository that is pushed to.
     pushes: Arc<Mutex<HashMap<Name, Arc<tokio::sync::Mutex<()>>>>>,
 }
@@ -135,6 +140,7 @@ pub struct CgiAnswer {
 pub struct CgiBody {
     output: BufReader<ChildStdout>,
     running: Running,
+    _slot: Option<OwnedSemaphorePermit>,
 }
 
 impl CgiBody {
@@ -165,6 +171,7 @@ impl GitRepositories {
         Ok(Self {
             folder: folder.to_owned(),
             git,
+            slots: Arc::new(Semaphore::new(MAX_PROCESSES)),
             pushes: Arc::default(),
         })
     }
@@ -247,6 +254,7 @@ impl GitRepositories {
         if !self.exists(request.repository) {
             return Err(GitError::NotFound(request.repository.clone()));
         }
+        let slot = self.slots.clone().acquire_owned().await.ok();
         let mut running = runner::piped(&self.cgi_command(request))?;
         let closed = || GitError::Cgi(std::io::ErrorKind::BrokenPipe.into());
         let mut input = running.stdin().ok_or_else(closed)?;
@@ -262,7 +270,11 @@ impl GitRepositories {
         });
         let mut output = BufReader::new(output);
         let (status, headers) = read_headers(&mut output).await?;
-        let body = CgiBody { output, running };
+        let body = CgiBody {
+            output,
+            running,
+            _slot: slot,
+        };
         Ok(CgiAnswer {
             status,
             headers,

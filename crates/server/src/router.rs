@@ -17,6 +17,8 @@ pub fn router(front: Front) -> Router {
         .merge(api::routes().layer(DefaultBodyLimit::max(MAX_API_BODY_BYTES)))
         // The registry streams blobs of any size and bounds manifests itself.
         .merge(registry::routes().layer(DefaultBodyLimit::disable()))
+        // git streams packs; `api::git` bounds them.
+        .merge(api::git::routes(&front).layer(DefaultBodyLimit::disable()))
         .fallback(request::not_found)
         // A panic is a bug; it must cost one request, not the connection of everybody else.
         .layer(CatchPanicLayer::new())

@@ -10,6 +10,7 @@ use crate::state::Front;
 pub mod extract;
 
 pub mod accounts;
+pub mod git;
 pub mod health;
 pub mod signing;
 pub mod worker;
