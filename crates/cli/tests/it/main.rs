@@ -6,3 +6,4 @@ mod architecture;
 mod environment;
 
 mod artifacts;
+mod serve;

@@ -5,6 +5,7 @@
 //! change to accounts made through this process forgets them all at once.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -140,6 +141,7 @@ struct Scopes {
 pub struct Authenticator {
     accounts: Arc<dyn Accounts>,
     worker_token_hash: Option<String>,
+    worker_seen: AtomicI64,
     cache: RwLock<HashMap<[u8; 32], Remembered>>,
     password_checks: Semaphore,
     password_queue: Semaphore,
@@ -157,6 +159,7 @@ impl Authenticator {
         Self {
             accounts,
             worker_token_hash,
+            worker_seen: AtomicI64::new(0),
             cache: RwLock::default(),
             password_checks: Semaphore::new(PASSWORD_CHECKS),
             password_queue: Semaphore::new(PASSWORD_QUEUE),
@@ -170,13 +173,28 @@ impl Authenticator {
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Caller>, AuthFailure> {
         let credentials = Credentials::parse(headers)?;
         let fingerprint = credentials.fingerprint();
-        if let Some(caller) = self.remembered(&fingerprint) {
-            return Ok(caller);
+        let caller = match self.remembered(&fingerprint) {
+            Some(caller) => caller,
+            None => {
+                let (caller, expires_at) = self.verify(&credentials).await?;
+                let caller = Arc::new(caller);
+                self.remember(fingerprint, caller.clone(), expires_at);
+                caller
+            }
+        };
+        if caller.worker {
+            let now = clock::now().unix_timestamp();
+            self.worker_seen.store(now, Ordering::Relaxed);
         }
-        let (caller, expires_at) = self.verify(&credentials).await?;
-        let caller = Arc::new(caller);
-        self.remember(fingerprint, caller.clone(), expires_at);
         Ok(caller)
+    }
+
+    /// Returns when the worker last asked for something, if it did since the front started.
+    pub fn worker_seen(&self) -> Option<OffsetDateTime> {
+        match self.worker_seen.load(Ordering::Relaxed) {
+            0 => None,
+            seconds => OffsetDateTime::from_unix_timestamp(seconds).ok(),
+        }
     }
 
     /// Forgets every verified secret. To be called after each change to accounts.

@@ -127,6 +127,7 @@ impl Child {
         }
         let pid = process.id();
         self.write_pid(pid);
+        tracing::info!(role = %self.role, pid, "started the {}", self.role);
         tokio::select! {
             status = process.wait() => return status.map(Ending::Died).map_err(failed),
             _ = stop.wait_for(|stopped| *stopped) => {}

@@ -8,9 +8,13 @@ async fn health_names_the_role_that_is_down() {
     let answer = send(server.anonymous("GET", "/healthz")).await;
     insta::assert_snapshot!(
         String::from_utf8_lossy(&answer.body),
-        @r#"{"status":"degraded","roles":{"front":"up","signer":"down"}}"#
+        @r#"{"status":"degraded","roles":{"front":"up","signer":"down","worker":"down"}}"#
     );
     assert_eq!(answer.status, 200);
+    // The worker shows itself by asking for anything at all.
+    send(server.anonymous("GET", "/v2/").bearer_auth("worker-secret")).await;
+    let answer = send(server.anonymous("GET", "/healthz")).await;
+    assert_eq!(answer.json()["roles"]["worker"], "up");
 }
 
 #[tokio::test]
