@@ -7,3 +7,4 @@ mod environment;
 
 mod artifacts;
 mod serve;
+mod verify;
