@@ -16,6 +16,8 @@ pub mod listen;
 pub mod observe;
 mod request;
 
+pub mod control;
+mod git;
 pub mod source;
 
 pub mod roles;

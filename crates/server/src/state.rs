@@ -8,6 +8,7 @@ use store::Store;
 use tokio::sync::broadcast;
 
 use crate::auth::Authenticator;
+use crate::control::Control;
 use crate::observe::Metrics;
 
 /// The shared state as handlers take it.
@@ -36,6 +37,8 @@ pub struct FrontState {
     pub metrics: Metrics,
     /// Tells what happened in the registry, after it was made durable.
     pub events: broadcast::Sender<RegistryEvent>,
+    /// Signals and locks of the control loop.
+    pub control: Control,
 }
 
 /// What a [`FrontState`] is made of.
@@ -64,6 +67,7 @@ impl FrontState {
             signer_socket: parts.signer_socket,
             metrics: Metrics::new(),
             events: broadcast::Sender::new(EVENT_BACKLOG),
+            control: Control::default(),
         })
     }
 

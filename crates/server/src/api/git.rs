@@ -2,7 +2,7 @@
 //!
 //! The routes are the three that the smart protocol has, so nothing of a repository's folder can
 //! be read as a file. Who may fetch and push is decided here, before git starts. After a push the
-//! control loop is told to look at the branches; it finds out itself what has changed.
+//! branches are looked at before the client is answered; what the push starts is found there.
 //!
 //! gitprotocol-http(5).
 
@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, Request};
+use axum::extract::{Path, Query, Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
@@ -26,6 +26,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_util::io::{ReaderStream, StreamReader};
 
 use crate::auth::{Action, Caller};
+use crate::control::look_at_branches;
 use crate::error::{ApiError, chain};
 use crate::state::Front;
 
@@ -40,7 +41,7 @@ type Repositories = Arc<Result<GitRepositories, String>>;
 
 /// Returns the routes of this subject, over the repositories in the front's folder.
 pub fn routes(front: &Front) -> Router<Front> {
-    let repositories = GitRepositories::open(&front.folder.join("git"));
+    let repositories = GitRepositories::open(&crate::git::root(front));
     let repositories: Repositories = Arc::new(repositories.map_err(|error| chain(&error)));
     Router::new()
         .route("/git/{repository}/info/refs", get(info_refs))
@@ -95,6 +96,7 @@ async fn upload_pack(
 /// Takes a push. The answer is held back until the references are known, so that the run that it
 /// starts is there when the client is told that the push succeeded.
 async fn receive_pack(
+    State(front): State<Front>,
     Extension(repositories): Extension<Repositories>,
     caller: Caller,
     Path(repository): Path<String>,
@@ -113,6 +115,10 @@ async fn receive_pack(
         let collected = tokio::time::timeout(REQUEST_LIMIT, collect(answer)).await;
         let after = git.references(&name).await.map_err(failed)?;
         tell(&name, &call.account, &updates(&before, &after));
+        if let Err(error) = look_at_branches(&front).await {
+            // The push stands; the loop looks again by itself.
+            tracing::error!(error = chain(&error), "the branches could not be looked at");
+        }
         match collected {
             Ok(collected) => collected,
             Err(_) => Err(ApiError::usage("the push took too long")),

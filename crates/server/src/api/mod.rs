@@ -10,9 +10,14 @@ use crate::state::Front;
 pub mod extract;
 
 pub mod accounts;
+pub mod deployments;
+pub mod gate;
 pub mod git;
 pub mod health;
+pub mod projects;
+pub mod runs;
 pub mod signing;
+pub mod work;
 pub mod worker;
 
 /// Returns the routes of all subjects.
@@ -21,4 +26,9 @@ pub fn routes() -> Router<Front> {
         .merge(health::routes())
         .merge(accounts::routes())
         .merge(signing::routes())
+        .merge(projects::routes())
+        .merge(runs::routes())
+        .merge(gate::routes())
+        .merge(deployments::routes())
+        .merge(work::routes())
 }

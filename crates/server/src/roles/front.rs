@@ -63,6 +63,7 @@ pub async fn run(settings: FrontSettings, stop: watch::Receiver<bool>) -> anyhow
         worker_token_hash: settings.worker_token_hash,
     });
     let sweeper = tokio::spawn(sweep(front.store.uploads.clone()));
+    let control = tokio::spawn(crate::control::run(front.clone(), stop.clone()));
     let address = listener.address();
     tracing::info!(
         url = front.public_url,
@@ -70,6 +71,7 @@ pub async fn run(settings: FrontSettings, stop: watch::Receiver<bool>) -> anyhow
     );
     listener.serve(router(front), stop).await;
     sweeper.abort();
+    control.abort();
     tracing::info!("front stopped");
     Ok(())
 }

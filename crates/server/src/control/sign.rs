@@ -1,0 +1,141 @@
+//! Having things signed, and attaching the signatures.
+
+use std::collections::BTreeMap;
+
+use client::{ArtifactSource, ClientError, TagOrDigest};
+use oci::{Descriptor, Digest, MediaType};
+use pipeline::project::Name;
+use serde_json::json;
+use signer::payload::IN_TOTO_PAYLOAD_TYPE;
+use signer::protocol::FailureKind;
+use signer::{AttestRequest, Principal, SignRequest, SignerClientError};
+use trust::TargetArtifact;
+
+use super::attach::{NewArtifact, attach};
+use crate::source::StoreSource;
+use crate::state::Front;
+
+/// The annotation that holds the fingerprints of a signature's chain, as a JSON list
+/// (Notary signature-specification, Storage).
+const THUMBPRINTS: &str = "io.cncf.notary.x509chain.thumbprint#S256";
+
+/// Says why something was not signed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum SignError {
+    /// The name of the profile is not one that the signer allows.
+    #[error("`{0}` cannot be the name of a signing profile")]
+    Profile(Name),
+    /// The signer refused, or does not answer.
+    #[error("profile `{profile}` did not sign")]
+    Signer {
+        profile: Name,
+        #[source]
+        source: SignerClientError,
+    },
+    /// What is to be signed cannot be read, or the signature cannot be kept.
+    #[error("the signature could not be attached")]
+    Store(#[from] ClientError),
+}
+
+impl SignError {
+    /// Returns whether trying again may help: the signer may be about to start again.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Signer { source, .. } => source.kind() == FailureKind::Unavailable,
+            _ => false,
+        }
+    }
+
+    /// Returns whether the signer said that the profile is not granted.
+    pub(crate) fn is_denied(&self) -> bool {
+        match self {
+            Self::Signer { source, .. } => source.kind() == FailureKind::Denied,
+            _ => false,
+        }
+    }
+
+    /// Returns the stable code.
+    pub(crate) fn code(&self) -> String {
+        match self {
+            Self::Profile(_) => "profile-invalid".to_owned(),
+            Self::Signer { source, .. } => match source {
+                SignerClientError::Failed(failure) => failure.code.clone(),
+                _ => "signer-unavailable".to_owned(),
+            },
+            Self::Store(_) => "store-failed".to_owned(),
+        }
+    }
+}
+
+/// Who signs, under which profile, and into which repository the signature goes.
+#[derive(Clone)]
+pub(crate) struct Signatory<'a> {
+    pub(crate) front: &'a Front,
+    pub(crate) source: &'a StoreSource,
+    pub(crate) principal: Principal,
+    pub(crate) profile: &'a Name,
+}
+
+/// An in-toto statement that is to be signed.
+pub(crate) struct NewStatement<'a> {
+    pub(crate) subject: &'a Descriptor,
+    pub(crate) artifact_type: MediaType,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Signatory<'_> {
+    /// Signs a manifest by its digest, and returns the descriptor of the signature manifest.
+    pub(crate) async fn sign(&self, digest: &Digest) -> Result<Descriptor, SignError> {
+        let name = TagOrDigest::Digest(digest.clone());
+        let target = self.source.resolve(&name).await?;
+        let request = SignRequest {
+            principal: self.principal.clone(),
+            profile: self.profile_name()?,
+            payload: TargetArtifact::of(&target).to_payload(),
+        };
+        let signed = self.front.signer.sign(request).await;
+        let signed = signed.map_err(|source| self.refused(source))?;
+        let thumbprints = json!(signed.certificate_sha256).to_string();
+        let new = NewArtifact {
+            subject: &target,
+            artifact_type: MediaType::NOTARY_SIGNATURE,
+            layer_type: signed.media_type,
+            bytes: &signed.envelope,
+            annotations: BTreeMap::from([(THUMBPRINTS.to_owned(), thumbprints)]),
+        };
+        Ok(attach(self.source, new).await?)
+    }
+
+    /// Signs a statement, attaches it to its subject, and returns the artifact's descriptor.
+    pub(crate) async fn attest(&self, new: NewStatement<'_>) -> Result<Descriptor, SignError> {
+        let request = AttestRequest {
+            principal: self.principal.clone(),
+            profile: self.profile_name()?,
+            payload_type: IN_TOTO_PAYLOAD_TYPE.to_owned(),
+            payload: new.payload,
+        };
+        let signed = self.front.signer.attest(request).await;
+        let signed = signed.map_err(|source| self.refused(source))?;
+        let artifact = NewArtifact {
+            subject: new.subject,
+            artifact_type: new.artifact_type,
+            layer_type: signed.media_type,
+            bytes: &signed.envelope,
+            annotations: BTreeMap::new(),
+        };
+        Ok(attach(self.source, artifact).await?)
+    }
+
+    fn profile_name(&self) -> Result<signer::ProfileName, SignError> {
+        let parsed = self.profile.as_str().parse();
+        parsed.map_err(|_| SignError::Profile(self.profile.clone()))
+    }
+
+    fn refused(&self, source: SignerClientError) -> SignError {
+        SignError::Signer {
+            profile: self.profile.clone(),
+            source,
+        }
+    }
+}
