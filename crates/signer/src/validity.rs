@@ -259,7 +259,14 @@ mod tests {
 
     #[test]
     fn the_text_round_trips() {
-        for text in ["7 days", "1 day", "1 year", "3 months", "2 years", "30 seconds"] {
+        for text in [
+            "7 days",
+            "1 day",
+            "1 year",
+            "3 months",
+            "2 years",
+            "30 seconds",
+        ] {
             assert_eq!(text.parse::<Validity>().unwrap().to_string(), text);
         }
     }

@@ -1,7 +1,7 @@
-//! A signer on a socket in a temporary folder, with a clock that stands still.
+//! A signer on a socket in a temporary folder, with a clock that moves when it is told to.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use signer::custody::KdfCost;
 use signer::service::DEFAULT_CRL_PERIOD;
@@ -15,6 +15,7 @@ use time::macros::datetime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+pub(crate) const CRL_URL: &str = "http://127.0.0.1:5000/pki/ca.crl";
 pub(crate) const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
 
 /// A signer that serves, and what stops it.
@@ -24,6 +25,7 @@ pub(crate) struct Fixture {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) records: Arc<MemoryRecords>,
     pub(crate) client: SignerClient,
+    time: Arc<Mutex<OffsetDateTime>>,
     running: Option<Running>,
 }
 
@@ -36,6 +38,7 @@ impl Fixture {
         let mut fixture = Self {
             client: SignerClient::connect(&folder.path().join("signer/signer.sock")),
             records: Arc::new(MemoryRecords::default()),
+            time: Arc::new(Mutex::new(NOW)),
             running: None,
             folder,
         };
@@ -50,7 +53,7 @@ impl Fixture {
         let shutdown = async {
             let _ = stopped.await;
         };
-        let config = config(self.folder.path(), uid);
+        let config = config(self.folder.path(), (uid, self.time.clone()));
         let serving = tokio::spawn(signer::serve(config, self.records.clone(), shutdown));
         self.running = Some((stop, serving));
     }
@@ -60,6 +63,10 @@ impl Fixture {
             stop.send(()).unwrap();
             serving.await.unwrap().unwrap();
         }
+    }
+
+    pub(crate) fn set_time(&self, now: OffsetDateTime) {
+        *self.time.lock().unwrap() = now;
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -72,18 +79,18 @@ pub(crate) fn own_uid(folder: &Path) -> u32 {
     std::fs::metadata(folder).unwrap().uid()
 }
 
-fn config(folder: &Path, uid: u32) -> SignerConfig {
+fn config(folder: &Path, (uid, time): (u32, Arc<Mutex<OffsetDateTime>>)) -> SignerConfig {
     SignerConfig {
         service: ServiceConfig {
             authority: AuthorityConfig {
                 folder: folder.join("signer/keys"),
                 subject: AuthoritySubject::default(),
-                crl_url: None,
+                crl_url: Some(CRL_URL.to_owned()),
                 kdf_cost: KdfCost::TESTS_ONLY,
             },
             unlock: UnlockSource::File(folder.join("unlock")),
             crl_period: DEFAULT_CRL_PERIOD,
-            clock: Arc::new(|| NOW),
+            clock: Arc::new(move || *time.lock().unwrap()),
         },
         socket: folder.join("signer/signer.sock"),
         socket_group: None,

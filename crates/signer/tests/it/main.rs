@@ -5,6 +5,7 @@
 mod confinement;
 mod fixture;
 mod socket;
+mod verification;
 
 /// Every file of this folder is a module of this binary.
 #[test]
