@@ -148,6 +148,7 @@ impl From<ClientError> for CliError {
             ErrorKind::Unavailable => Kind::Unavailable,
             ErrorKind::Bad => Kind::Untrusted,
             ErrorKind::Conflict => Kind::Conflict,
+            ErrorKind::Refused => Kind::Usage,
             ErrorKind::Configuration => Kind::Config,
             ErrorKind::Internal => Kind::Internal,
         };

@@ -3,6 +3,8 @@
 //! The shapes of requests and answers belong to `server::api`; this is only the way there. The
 //! token goes to the server's own origin and nowhere else: redirects are not followed.
 
+use std::sync::Arc;
+
 use futures_util::stream::{BoxStream, StreamExt};
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
@@ -11,7 +13,8 @@ use tokio::io::AsyncBufReadExt;
 use tokio_util::io::StreamReader;
 use url::Url;
 
-use crate::http_client::{self, HttpOptions};
+use crate::ClientError;
+use crate::http_client::{self, Clients, HttpOptions};
 
 /// The largest answer, in bytes. The largest list is of runs; a thousand of them take one.
 pub const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
@@ -21,7 +24,7 @@ pub const MAX_LINE_BYTES: usize = 64 * 1024;
 /// A connection to the control API of one server, under one account.
 #[derive(Clone)]
 pub struct ControlClient {
-    http: reqwest::Client,
+    clients: Arc<Clients>,
     base: Url,
     token: Option<String>,
 }
@@ -101,11 +104,13 @@ impl ControlClient {
         token: Option<String>,
         options: &HttpOptions,
     ) -> Result<Self, ControlError> {
-        let http = build(&base, options).map_err(|e| ControlError::Configuration {
-            server: base.to_string(),
-            source: Box::new(e),
-        })?;
-        Ok(Self { http, base, token })
+        let clients = Clients::new(options, None).map_err(|e| configuration(&base, e))?;
+        let clients = Arc::new(clients);
+        Ok(Self {
+            clients,
+            base,
+            token,
+        })
     }
 
     /// Returns the server's address.
@@ -177,7 +182,9 @@ impl ControlClient {
         if url.origin() != self.base.origin() {
             return Err(self.malformed(format!("`{path}` leads to another server")));
         }
-        let request = self.http.request(method, url);
+        let client = self.clients.of(&url);
+        let client = client.map_err(|e| configuration(&self.base, e))?;
+        let request = client.request(method, url);
         Ok(match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
@@ -244,11 +251,10 @@ impl ControlClient {
     }
 }
 
-fn build(base: &Url, options: &HttpOptions) -> Result<reqwest::Client, reqwest::Error> {
-    let builder = http_client::builder(options)?;
-    match http_client::is_loopback(base) {
-        true => builder.no_proxy().build(),
-        false => builder.build(),
+fn configuration(base: &Url, error: ClientError) -> ControlError {
+    ControlError::Configuration {
+        server: base.to_string(),
+        source: Box::new(error),
     }
 }
 

@@ -5,7 +5,7 @@ use reqwest::header::CONTENT_LENGTH;
 use url::Url;
 
 use crate::ClientError;
-use crate::http_client::{self, HttpOptions};
+use crate::http_client::{self, Clients, HttpOptions};
 
 /// Returns the content at `url`, at most `limit_bytes` of it. No credential is sent and no
 /// redirect is followed.
@@ -17,17 +17,8 @@ pub async fn download(
     options: &HttpOptions,
     limit_bytes: usize,
 ) -> Result<Vec<u8>, ClientError> {
-    let configuration = |e: reqwest::Error| ClientError::Configuration {
-        what: "TLS could not be set up".to_owned(),
-        source: Some(Box::new(e)),
-    };
-    let builder = http_client::builder(options).map_err(configuration)?;
-    let builder = builder.read_timeout(options.read_timeout);
-    let builder = match http_client::is_loopback(url) {
-        true => builder.no_proxy(),
-        false => builder,
-    };
-    let client = builder.build().map_err(configuration)?;
+    let clients = Clients::new(options, Some(options.read_timeout))?;
+    let client = clients.of(url)?;
     let unreachable = |e: reqwest::Error| ClientError::Unavailable {
         place: url.to_string(),
         reason: "the request failed".to_owned(),

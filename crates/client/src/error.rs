@@ -75,6 +75,16 @@ pub enum ClientError {
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+    /// The other side does not take what was sent, or asked for.
+    #[error("`{place}` refused {what}: {reason}")]
+    Refused {
+        /// The repository or registry.
+        place: String,
+        /// What was sent or asked for.
+        what: String,
+        /// What the other side said.
+        reason: String,
+    },
     /// The other side cannot do this.
     #[error("`{place}` does not support {what}")]
     Unsupported {
@@ -135,6 +145,8 @@ pub enum ErrorKind {
     Bad,
     /// Something else is there.
     Conflict,
+    /// What was asked for makes no sense to the other side, or it cannot do it.
+    Refused,
     /// A setting or file on this machine is wrong.
     Configuration,
     /// None of these.
@@ -151,8 +163,8 @@ impl ClientError {
             Self::DigestMismatch { .. }
             | Self::SizeMismatch { .. }
             | Self::TooLarge { .. }
-            | Self::Malformed { .. }
-            | Self::Unsupported { .. } => ErrorKind::Bad,
+            | Self::Malformed { .. } => ErrorKind::Bad,
+            Self::Refused { .. } | Self::Unsupported { .. } => ErrorKind::Refused,
             Self::Conflict { .. } => ErrorKind::Conflict,
             Self::Configuration { .. } | Self::Io { .. } => ErrorKind::Configuration,
             Self::Other { .. } => ErrorKind::Internal,

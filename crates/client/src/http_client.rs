@@ -1,8 +1,12 @@
 //! The HTTP client under all of this room: no redirects by itself, bounded answers, timeouts.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use url::Url;
+
+use crate::ClientError;
 
 /// How long a connection may take to come about.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,22 +39,87 @@ impl Default for HttpOptions {
     }
 }
 
-/// Returns a client that follows no redirect: whoever follows one must decide first what may
-/// travel along (oras-go GHSA-vh4v).
-pub(crate) fn builder(options: &HttpOptions) -> Result<reqwest::ClientBuilder, reqwest::Error> {
-    let mut certificates = Vec::new();
-    for pem in &options.extra_ca_pem {
-        certificates.extend(reqwest::Certificate::from_pem_bundle(pem)?);
+/// The connections of one user of this room, made when they are first needed: reading the
+/// system's certificate authorities takes milliseconds, and where there are none, plain HTTP to
+/// this machine must still work.
+///
+/// They follow no redirect: whoever follows one must decide first what may travel along (oras-go
+/// GHSA-vh4v).
+pub(crate) struct Clients {
+    certificates: Vec<reqwest::Certificate>,
+    read_timeout: Option<Duration>,
+    /// By whether the other side is this machine, and whether it is spoken to in TLS.
+    made: [[OnceLock<reqwest::Client>; 2]; 2],
+}
+
+impl Clients {
+    /// Returns connections on which the other side may be silent for `read_timeout`.
+    pub(crate) fn new(
+        options: &HttpOptions,
+        read_timeout: Option<Duration>,
+    ) -> Result<Self, ClientError> {
+        let mut certificates = Vec::new();
+        for pem in &options.extra_ca_pem {
+            let found = reqwest::Certificate::from_pem_bundle(pem).unwrap_or_default();
+            if found.is_empty() {
+                return Err(ClientError::Configuration {
+                    what: "the file of certificate authorities has no certificate in PEM"
+                        .to_owned(),
+                    source: None,
+                });
+            }
+            certificates.extend(found);
+        }
+        Ok(Self {
+            certificates,
+            read_timeout,
+            made: Default::default(),
+        })
     }
-    Ok(reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT)
-        .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
-        .tls_certs_merge(certificates))
+
+    /// Returns the client for `url`.
+    pub(crate) fn of(&self, url: &Url) -> Result<&reqwest::Client, ClientError> {
+        let (is_local, is_tls) = (is_loopback(url), url.scheme() == "https");
+        let cell = &self.made[usize::from(is_local)][usize::from(is_tls)];
+        if let Some(client) = cell.get() {
+            return Ok(client);
+        }
+        let certificates = self.certificates.clone();
+        let built = match is_tls {
+            // Where the system has no authorities, those that were named are all there are.
+            true => self
+                .builder(is_local)
+                .tls_certs_merge(certificates.clone())
+                .build()
+                .or_else(|_| self.builder(is_local).tls_certs_only(certificates).build()),
+            false => self.builder(is_local).tls_certs_only(certificates).build(),
+        };
+        let built = built.map_err(|e| ClientError::Configuration {
+            what: "TLS could not be set up".to_owned(),
+            source: Some(Box::new(e)),
+        })?;
+        Ok(cell.get_or_init(|| built))
+    }
+
+    fn builder(&self, is_local: bool) -> reqwest::ClientBuilder {
+        let mut builder = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")));
+        if let Some(timeout) = self.read_timeout {
+            builder = builder.read_timeout(timeout);
+        }
+        // A proxy has nothing to do on the way to this machine.
+        if is_local {
+            builder.no_proxy()
+        } else {
+            builder
+        }
+    }
 }
 
 /// Returns whether a URL leads to this machine, where no proxy has anything to do.
-pub(crate) fn is_loopback(url: &url::Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
         Some(url::Host::Ipv4(address)) => address.is_loopback(),

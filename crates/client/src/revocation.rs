@@ -6,6 +6,7 @@
 //! calls: a revocation must count from the moment that the list says so. What a list says, and
 //! whether it is genuine, is judged by `trust`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,7 +15,7 @@ use trust::revocation::MAX_CRL_BYTES;
 use url::{Host, Url};
 
 use crate::ClientError;
-use crate::http_client::{self, HttpOptions};
+use crate::http_client::{self, Clients, HttpOptions};
 
 /// How long one list may take. Verification waits for it.
 const CRL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,8 +32,7 @@ pub trait CrlSource: Send + Sync {
 /// Revocation lists from where their addresses say.
 #[derive(Clone)]
 pub struct HttpCrls {
-    remote: reqwest::Client,
-    local: reqwest::Client,
+    clients: Arc<Clients>,
 }
 
 impl HttpCrls {
@@ -41,32 +41,16 @@ impl HttpCrls {
     /// # Errors
     /// If the TLS settings are unusable.
     pub fn new(options: &HttpOptions) -> Result<Self, ClientError> {
-        let failed = |e: reqwest::Error| ClientError::Configuration {
-            what: "TLS could not be set up".to_owned(),
-            source: Some(Box::new(e)),
-        };
-        let build = |is_local: bool| {
-            let builder = http_client::builder(options)?.timeout(CRL_TIMEOUT);
-            let builder = if is_local {
-                builder.no_proxy()
-            } else {
-                builder
-            };
-            builder.build()
-        };
         Ok(Self {
-            remote: build(false).map_err(failed)?,
-            local: build(true).map_err(failed)?,
+            clients: Arc::new(Clients::new(options, None)?),
         })
     }
 
     async fn get(&self, url: &Url) -> Result<reqwest::Response, ClientError> {
-        let client = match http_client::is_loopback(url) {
-            true => &self.local,
-            false => &self.remote,
-        };
-        client
+        self.clients
+            .of(url)?
             .get(url.clone())
+            .timeout(CRL_TIMEOUT)
             .send()
             .await
             .map_err(|e| unavailable(url, e))

@@ -14,7 +14,7 @@ use url::Url;
 
 use super::session::{Scope, Session};
 use crate::ClientError;
-use crate::http_client::{self, HttpOptions, REQUEST_TIMEOUT};
+use crate::http_client::{self, Clients, HttpOptions, REQUEST_TIMEOUT};
 
 /// How many redirects are followed. A registry needs one, to its object store.
 const MAX_REDIRECTS: usize = 5;
@@ -25,10 +25,7 @@ const MAX_DELAY: Duration = Duration::from_secs(20);
 
 /// The connections of a client.
 pub(super) struct Transport {
-    /// For other machines: through the proxy that the environment names.
-    remote: reqwest::Client,
-    /// For this machine: directly.
-    local: reqwest::Client,
+    clients: Clients,
     attempts: u32,
     first_delay: Duration,
 }
@@ -66,33 +63,16 @@ pub(super) struct Response {
 
 impl Transport {
     pub(super) fn new(options: &HttpOptions) -> Result<Self, ClientError> {
-        let build = |is_local: bool| {
-            let builder = http_client::builder(options)?.read_timeout(options.read_timeout);
-            let builder = if is_local {
-                builder.no_proxy()
-            } else {
-                builder
-            };
-            builder.build()
-        };
-        let failed = |e: reqwest::Error| ClientError::Configuration {
-            what: "TLS could not be set up".to_owned(),
-            source: Some(Box::new(e)),
-        };
         Ok(Self {
-            remote: build(false).map_err(failed)?,
-            local: build(true).map_err(failed)?,
+            clients: Clients::new(options, Some(options.read_timeout))?,
             attempts: options.attempts.max(1),
             first_delay: options.first_delay,
         })
     }
 
     /// Returns the client for `url`.
-    pub(super) fn client(&self, url: &Url) -> &reqwest::Client {
-        match http_client::is_loopback(url) {
-            true => &self.local,
-            false => &self.remote,
-        }
+    pub(super) fn client(&self, url: &Url) -> Result<&reqwest::Client, ClientError> {
+        self.clients.of(url)
     }
 
     /// Sends `request`, again while the failure may pass, and returns the answer whatever its
@@ -152,7 +132,7 @@ impl Transport {
         let mut url = request.url.clone();
         for _ in 0..=MAX_REDIRECTS {
             let mut builder = self
-                .client(&url)
+                .client(&url)?
                 .request(request.method.clone(), url.clone())
                 .headers(request.headers.clone());
             if let (Some(value), true) = (authorization, url.origin() == session.base().origin()) {
@@ -328,10 +308,10 @@ impl Response {
                 reason,
                 source: None,
             },
-            _ => ClientError::Malformed {
+            _ => ClientError::Refused {
                 place,
-                reason: format!("{what}: {reason}"),
-                source: None,
+                what: what.to_owned(),
+                reason,
             },
         }
     }

@@ -99,7 +99,7 @@ async fn stream(
     let session = repository.session();
     let transport = repository.transport();
     let mut builder = transport
-        .client(&request.url)
+        .client(&request.url)?
         .put(request.url.clone())
         .headers(request.headers)
         .header(CONTENT_LENGTH, descriptor.size)

@@ -11,4 +11,5 @@ mod evidence;
 mod hostile;
 mod login;
 mod reading;
+mod tls;
 mod writing;

@@ -13,6 +13,9 @@ use futures_util::StreamExt;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use oci::{Digest, Index, Manifest, Registry};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls;
 
 type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, std::io::Error>;
 type Hook = Box<dyn FnMut(&Request) -> Option<Reply> + Send>;
@@ -113,6 +116,15 @@ pub(crate) struct TestRegistry {
 impl TestRegistry {
     /// Starts a registry with the Referrers API.
     pub(crate) async fn start() -> Self {
+        Self::listen(None).await
+    }
+
+    /// Starts a registry that speaks TLS.
+    pub(crate) async fn start_with_tls(config: rustls::ServerConfig) -> Self {
+        Self::listen(Some(TlsAcceptor::from(Arc::new(config)))).await
+    }
+
+    async fn listen(tls: Option<TlsAcceptor>) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let registry = Self {
             address: listener.local_addr().unwrap(),
@@ -122,7 +134,16 @@ impl TestRegistry {
         let serving = registry.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serving.clone().serve(stream));
+                let serving = serving.clone();
+                match tls.clone() {
+                    None => drop(tokio::spawn(serving.serve(stream))),
+                    Some(tls) => drop(tokio::spawn(async move {
+                        // A client that does not trust us ends the handshake.
+                        if let Ok(stream) = tls.accept(stream).await {
+                            serving.serve(stream).await;
+                        }
+                    })),
+                }
             }
         });
         registry
@@ -170,7 +191,7 @@ impl TestRegistry {
         client(credentials).named_repository(&self.name(), &"app".parse().unwrap())
     }
 
-    async fn serve(self, stream: tokio::net::TcpStream) {
+    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin) {
         let service = hyper::service::service_fn(move |request| {
             let registry = self.clone();
             async move { Ok::<_, Infallible>(registry.answer(request).await) }

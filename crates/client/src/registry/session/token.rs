@@ -60,7 +60,7 @@ pub(super) async fn fetch(
         service: service.as_deref(),
         scope,
     };
-    let client = transport.client(&realm);
+    let client = transport.client(&realm)?;
     let request = match wanted.1 {
         Some(Credential::IdentityToken(token)) => client
             .post(realm)
