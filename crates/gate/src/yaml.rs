@@ -145,9 +145,11 @@ fn described(text: &str, error: &serde_saphyr::Error) -> DocumentError {
         .map(|location| (location.line(), location.column()));
     let reason = reason(error);
     let member = match (position, tree::Tree::read(text)) {
-        // A missing member has no place; its mapping has one.
+        // An unknown member is at its name, everything else at its value: a mapping and its first
+        // name stand in the same place.
         (Some(at), Some(tree)) if reason.starts_with("missing field") => tree.mapping_at(at),
-        (Some(at), Some(tree)) => tree.member_at(at),
+        (Some(at), Some(tree)) if reason.starts_with("unknown field") => tree.member_at(at),
+        (Some(at), Some(tree)) => tree.value_at(at),
         _ => String::new(),
     };
     DocumentError {

@@ -57,12 +57,8 @@ impl Case<'_> {
         let fail =
             |reason: String| Err(part((node, "acceptance"), Code::AcceptanceOutdated, reason));
         let acceptance = said.predicate;
-        if Some(&acceptance.graph_root) != self.facts.graph.graph_root().as_ref() {
-            return fail(format!(
-                "`{}` accepted other evidence: something was added, replaced or removed since",
-                said.signer
-            ));
-        }
+        let outdated = Code::AcceptanceOutdated;
+        self.same_evidence((node, "acceptance"), &acceptance.graph_root, outdated)?;
         match self.out_of_time(acceptance.at, rule.max_age) {
             Some(reason) => fail(reason),
             None => Ok(format!(
@@ -121,12 +117,7 @@ impl Case<'_> {
             return Err(part(at, Code::SignerNotInRole, reason));
         }
         let outdated = |reason: String| Err(part(at, Code::ApprovalOutdated, reason));
-        if Some(&approval.graph_root) != self.facts.graph.graph_root().as_ref() {
-            return outdated(
-                "it is for other evidence: something was added, replaced or removed since"
-                    .to_owned(),
-            );
-        }
+        self.same_evidence(at, &approval.graph_root, Code::ApprovalOutdated)?;
         if approval.policy.name != over || approval.policy.digest != *policy {
             let name = &approval.policy.name;
             return outdated(format!(
@@ -212,6 +203,35 @@ impl Case<'_> {
         }
         serde_json::from_value(statement.predicate.clone())
             .map_err(|error| malformed(format!("the statement cannot be read: {error}")))
+    }
+
+    /// The evidence is what it was. While something that may be evidence cannot be read, that is
+    /// not known.
+    fn same_evidence(
+        &self,
+        at: (&Node, &str),
+        graph_root: &Digest,
+        code: Code,
+    ) -> Result<(), Box<Requirement>> {
+        let graph = &self.facts.graph;
+        if Some(graph_root) == graph.graph_root().as_ref() {
+            return Ok(());
+        }
+        let unread = |node: &&Node| node.manifest.is_none() || node.problem.is_some();
+        let requirement = match graph.evidence().into_iter().find(|node| unread(node)) {
+            Some(node) => {
+                let digest = node.descriptor.digest.short();
+                let reason =
+                    format!("the evidence is not known: `sha256:{digest}…` cannot be read");
+                Requirement::unknown(part_id(at), Code::ArtifactUnreadable, reason)
+            }
+            None => {
+                let reason =
+                    "it is for other evidence: something was added, replaced or removed since";
+                Requirement::fail(part_id(at), code, reason)
+            }
+        };
+        Err(Box::new(requirement.with_evidence(&at.0.descriptor.digest)))
     }
 
     fn out_of_time(&self, at: OffsetDateTime, max_age: Option<Span>) -> Option<String> {

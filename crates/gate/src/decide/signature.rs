@@ -64,7 +64,7 @@ impl<'a> Case<'a> {
         match self.unread_list(digest) {
             Some(problem) => Requirement::unknown(id, Code::ArtifactUnreadable, problem),
             None => {
-                let reason = format!("nobody has signed it; the role `{role}` must");
+                let reason = format!("nobody in the role `{role}` has signed it");
                 Requirement::fail(id, Code::SignatureMissing, reason)
             }
         }

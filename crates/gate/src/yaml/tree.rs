@@ -13,6 +13,8 @@ type Position = (u64, u64);
 pub(super) struct Tree {
     members: Vec<(String, Position)>,
     by_path: BTreeMap<String, Position>,
+    /// Where each mapping begins, the outermost first.
+    mappings: BTreeMap<Position, String>,
 }
 
 impl Tree {
@@ -49,11 +51,22 @@ impl Tree {
         }
     }
 
-    /// Returns the path of the outermost member that begins at `position`.
+    /// Returns the path of the mapping that begins at `position`, or of the member that stands
+    /// there or last before it.
+    pub(super) fn value_at(&self, position: Position) -> String {
+        let mapping = self.mappings.get(&position);
+        mapping.cloned().unwrap_or_else(|| self.member_at(position))
+    }
+
+    /// Returns the path of the mapping that lacks a member, when reading stopped at `position`: the
+    /// one that begins there, or the one around the last member.
     pub(super) fn mapping_at(&self, position: Position) -> String {
-        let first = self.members.partition_point(|(_, at)| *at < position);
-        let member = self.members.get(first);
-        member.map_or(String::new(), |(path, _)| path.clone())
+        if let Some(path) = self.mappings.get(&position) {
+            return path.clone();
+        }
+        let path = self.member_at(position);
+        let end = path.rfind(['.', '[']).unwrap_or(0);
+        path[..end].to_owned()
     }
 
     fn add(&mut self, path: String, node: &Spanned<Node>) {
@@ -67,6 +80,7 @@ impl Tree {
                 }
             }
             Node::Map(entries) => {
+                self.mappings.entry(at).or_insert_with(|| path.clone());
                 for (key, value) in entries {
                     let path = match path.as_str() {
                         "" => key.value.clone(),
