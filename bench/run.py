@@ -110,8 +110,8 @@ def signing(world):
     for leaf in ("rotating", "per-job"):
         profile = f"bench-{leaf}"
         world.run(
-            "countersign", "profile", "create", profile, "--validity", "7 days", "--leaf", leaf, "--grant", "admin",
-            "--server", f"http://{world.ours}",
+            "countersign", "profile", "create", profile, "--validity", "7 days", *(["--rotating-leaf", "7"] if leaf == "rotating" else []),
+            "--account", "admin", "--server", f"http://{world.ours}",
         )
         body = json.dumps({
             "profile": profile,

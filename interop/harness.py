@@ -32,6 +32,10 @@ class World:
 
     def __init__(self):
         self.dir = Path(tempfile.mkdtemp(prefix="countersign-interop-"))
+        # The server's roles run as users of their own, who must be able to pass through.
+        self.dir.chmod(0o711)
+        # Both where notation looks by itself and where it is told to look.
+        self.notation = self.dir / "home" / "config" / "notation"
         self.processes = []
         self.environment = dict(os.environ)
         self.environment.update(
@@ -39,12 +43,12 @@ class World:
             HOME=str(self.dir / "home"),
             XDG_CONFIG_HOME=str(self.dir / "home" / "config"),
             DOCKER_CONFIG=str(self.dir / "docker"),
-            NOTATION_CONFIG=str(self.dir / "notation"),
+            NOTATION_CONFIG=str(self.notation),
             COUNTERSIGN_CONFIG=str(self.dir / "countersign"),
         )
         self.environment.pop("COUNTERSIGN_TOKEN", None)
-        for folder in ("home", "docker", "notation", "countersign", "work"):
-            (self.dir / folder).mkdir()
+        for folder in ("docker", "home/config/notation", "countersign", "work"):
+            (self.dir / folder).mkdir(parents=True)
         self.countersign = str(ROOT / "target" / os.environ.get("COUNTERSIGN_PROFILE", "debug") / "countersign")
 
     def run(self, *command, stdin=None, cwd=None, expect=0, timeout=120):
