@@ -20,6 +20,10 @@ use crate::encoding::rfc3339;
 
 /// The largest revocation list, in bytes: what the reference implementation takes.
 pub const MAX_CRL_BYTES: usize = 32 << 20;
+/// How far the issuer's clock may be ahead of ours. A list that was made while it was fetched is
+/// a second ahead of the time that the verification began with; five minutes are what Kerberos
+/// allows between two machines (RFC 4120 §8.2, clockskew).
+const MAX_CLOCK_SKEW: time::Duration = time::Duration::minutes(5);
 
 const CRL_REASON: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.21");
 const INVALIDITY_DATE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.24");
@@ -105,7 +109,7 @@ impl Crl {
     }
 
     pub(super) fn not_from_the_future(self, now: OffsetDateTime) -> Result<Self, CrlError> {
-        match self.this_update > now {
+        match self.this_update > now + MAX_CLOCK_SKEW {
             true => Err(CrlError::FromTheFuture(rfc3339(self.this_update))),
             false => Ok(self),
         }

@@ -145,6 +145,12 @@ fn lists_that_say_nothing_leave_revocation_unknown() {
     for authorities
       revocation (enforce) revocation-unknown: `CN=ci-build,O=Example,ST=WA,C=US`: `http://pki.example/intermediate.crl`: the revocation list is about another kind of certificate
     "#);
+    // Made while it was fetched, by a clock that is a little ahead.
+    let ahead = CertificateRevocationListParams {
+        this_update: NOW + time::Duration::seconds(2),
+        ..dated(before(1), after(2))
+    };
+    assert_eq!(with_list(&mut world(), &ahead), "");
     let users = scoped(LEAF_LIST, Some(CrlScope::UserCertsOnly));
     assert_eq!(with_list(&mut world(), &users), "");
 }
