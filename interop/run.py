@@ -141,10 +141,11 @@ def notation_verifies_ours(world, results):
         reference = push_image(world, world.ours, "interop/withdrawn")
         job = sign(world, reference)["job"]
         world.run("countersign", "verify", reference)
+        world.run("notation", "verify", reference)
         world.run("countersign", "signature", "revoke", job, "--reason", "interop", "--server", f"http://{world.ours}")
         # notation keeps a revocation list until its next update is due; a verifier that has none fetches it.
         shutil.rmtree(world.dir / "home" / ".cache" / "notation", ignore_errors=True)
-        done = world.run("notation", "verify", reference, expect=None)
+        done = world.run("notation", "verify", "--debug", reference, expect=None)
         assert done.returncode == 1 and "revoked" in done.stdout + done.stderr, done.stderr
         world.run("countersign", "verify", reference, expect=5)
 
