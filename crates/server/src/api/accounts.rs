@@ -185,9 +185,7 @@ async fn remove(
         return Err(ApiError::conflict("an account cannot remove itself"));
     }
     signing::keep_grants(&front, &name, &[]).await?;
-    let removed = front.store.accounts.delete_account(&name).await;
-    front.auth.forget();
-    match removed.map_err(failed)? {
+    match remove_account(&front, &name).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(no_account(&name)),
     }
@@ -289,6 +287,16 @@ pub async fn put_account(front: &FrontState, new: NewAccount) -> Result<Account,
         store_password(front, &new.name, password).await?;
     }
     Ok(shown(row, new.grants))
+}
+
+/// Removes an account with its tokens, which are worthless at once. Returns whether there was one.
+///
+/// # Errors
+/// When the store fails.
+pub async fn remove_account(front: &FrontState, name: &str) -> Result<bool, ApiError> {
+    let removed = front.store.accounts.delete_account(name).await;
+    front.auth.forget();
+    removed.map_err(failed)
 }
 
 fn check_password(text: &str) -> Result<(), ApiError> {

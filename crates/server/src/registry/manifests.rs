@@ -7,9 +7,11 @@
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use oci::manifest::{MAX_MANIFEST_BYTES, ManifestContent};
 use oci::{Descriptor, Digest, Manifest, MediaType, Tag};
+use store::StoreError;
 use store::repositories::{MAX_TAGS_AT_ONCE, NewManifest};
 
 use super::error::{Code, RegistryError};
@@ -24,6 +26,10 @@ use crate::state::{Change, RegistryEvent};
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 /// The header that names a tag that was set by `?tag=`.
 const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
+
+/// How much of a manifest that is too large is read and dropped before the answer: a client that
+/// is still writing when the connection closes never sees why.
+const MAX_DRAINED_BYTES: usize = 4 * MAX_MANIFEST_BYTES;
 
 /// Answers GET and HEAD.
 pub(crate) async fn get(
@@ -130,19 +136,25 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, RegistryError>
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > MAX_MANIFEST_BYTES) {
+    if announced.is_some_and(|length| length > MAX_DRAINED_BYTES) {
         return Err(too_large());
     }
-    axum::body::to_bytes(body, MAX_MANIFEST_BYTES)
-        .await
-        .map(Vec::from)
-        .map_err(|error| {
-            let source = std::error::Error::source(&error);
-            match source.is_some_and(|source| source.is::<http_body_util::LengthLimitError>()) {
-                true => too_large(),
-                false => RegistryError::new(Code::ManifestInvalid, "the manifest ended early"),
-            }
-        })
+    let mut bytes = Vec::new();
+    let mut seen = 0;
+    let mut pieces = reply::incoming(body);
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(StoreError::Incoming)?;
+        seen += piece.len();
+        if seen <= MAX_MANIFEST_BYTES {
+            bytes.extend_from_slice(&piece);
+        } else if seen > MAX_DRAINED_BYTES {
+            break;
+        }
+    }
+    match seen > MAX_MANIFEST_BYTES {
+        true => Err(too_large()),
+        false => Ok(bytes),
+    }
 }
 
 /// Parses the manifest under its `Content-Type`. Without one, as a few clients send, the document

@@ -52,12 +52,10 @@ pub(crate) fn next_page(path: &str, rows: usize, last: &str) -> String {
     format!("<{path}?n={rows}&last={last}>; rel=\"next\"")
 }
 
-/// Returns the bytes of a request's body as they arrive, counted, each within [`IDLE_TIMEOUT`].
+/// Returns the bytes of a request's body as they arrive, each within [`IDLE_TIMEOUT`].
 pub(crate) fn incoming(
     body: Body,
-    metrics: &Metrics,
 ) -> impl Stream<Item = std::io::Result<Bytes>> + Send + Unpin + use<> {
-    let received = metrics.received_bytes.clone();
     let pieces = stream::unfold(body.into_data_stream(), |mut data| async move {
         let piece = match tokio::time::timeout(IDLE_TIMEOUT, data.next()).await {
             Ok(Some(piece)) => piece.map_err(std::io::Error::other),
@@ -66,9 +64,18 @@ pub(crate) fn incoming(
         };
         Some((piece, data))
     });
-    Box::pin(pieces.inspect(move |piece| {
+    Box::pin(pieces)
+}
+
+/// Returns the bytes of a blob as they arrive, counted.
+pub(crate) fn incoming_blob(
+    body: Body,
+    metrics: &Metrics,
+) -> impl Stream<Item = std::io::Result<Bytes>> + Send + Unpin + use<> {
+    let received = metrics.received_bytes.clone();
+    incoming(body).inspect(move |piece| {
         if let Ok(piece) = piece {
             received.inc_by(piece.len() as u64);
         }
-    }))
+    })
 }

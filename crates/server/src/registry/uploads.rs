@@ -94,7 +94,7 @@ async fn mount_blob(
 
 async fn monolithic(scope: &Scope, digest: &Digest, body: Body) -> Result<Response, RegistryError> {
     let mut writer = scope.front.store.blobs.writer(digest.algorithm()).await?;
-    let mut pieces = reply::incoming(body, &scope.front.metrics);
+    let mut pieces = reply::incoming_blob(body, &scope.front.metrics);
     while let Some(piece) = pieces.next().await {
         writer.write(&piece.map_err(StoreError::Incoming)?).await?;
         if writer.size() > MAX_BLOB_BYTES {
@@ -120,7 +120,7 @@ pub(crate) async fn append(
 
 async fn append_piece(scope: &Scope, id: UploadId, request: Request) -> Result<u64, RegistryError> {
     let start = piece_start(request.headers())?;
-    let pieces = reply::incoming(request.into_body(), &scope.front.metrics);
+    let pieces = reply::incoming_blob(request.into_body(), &scope.front.metrics);
     let uploads = &scope.front.store.uploads;
     let appended = uploads.append(&scope.repository, id, start, pieces).await;
     appended.map_err(|error| match error {
