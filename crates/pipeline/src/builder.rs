@@ -305,7 +305,8 @@ async fn run_build(
         .arg(&files.dockerfile)
         .args(["--tag", local])
         .arg(&files.context)
-        .env("SOURCE_DATE_EPOCH", request.timestamp.to_string());
+        .env("SOURCE_DATE_EPOCH", request.timestamp.to_string())
+        .dies_with_us();
     runner::succeed(&command, BUILD_LIMIT, services.log)
         .await
         .map_err(BuildError::Build)

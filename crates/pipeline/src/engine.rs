@@ -268,7 +268,8 @@ impl ContainerEngine {
         let command = self
             .podman()
             .args(["system", "service", "--time=0"])
-            .arg(format!("unix://{}", socket.display()));
+            .arg(format!("unix://{}", socket.display()))
+            .dies_with_us();
         let mut service = Service {
             running: runner::service(&command, log)?,
             socket,

@@ -100,6 +100,8 @@ pub struct CommandLine {
     arguments: Vec<OsString>,
     environment: BTreeMap<String, OsString>,
     directory: Option<PathBuf>,
+    /// The name for messages, where it is not the program's.
+    shown: Option<String>,
 }
 
 /// Says why a process gave no result.
@@ -173,6 +175,7 @@ impl CommandLine {
             arguments: Vec::new(),
             environment,
             directory: None,
+            shown: None,
         }
     }
 
@@ -206,8 +209,31 @@ impl CommandLine {
         self
     }
 
+    /// Lets the kernel end the program when we die, however we die: an orphan would go on
+    /// working for nobody. By `setpriv` of util-linux, which Debian always has; without it the
+    /// program runs all the same.
+    #[must_use]
+    pub fn dies_with_us(self) -> Self {
+        let Some(setpriv) = find_program("setpriv") else {
+            return self;
+        };
+        let shown = self.name();
+        let mut arguments: Vec<OsString> = ["--pdeathsig", "KILL", "--"].map(Into::into).into();
+        arguments.push(self.program.clone().into());
+        arguments.extend(self.arguments);
+        Self {
+            program: setpriv,
+            arguments,
+            shown: Some(shown),
+            ..self
+        }
+    }
+
     /// Returns the name of the program, for messages.
     pub fn name(&self) -> String {
+        if let Some(shown) = &self.shown {
+            return shown.clone();
+        }
         let name = self.program.file_name().unwrap_or(self.program.as_os_str());
         name.to_string_lossy().into_owned()
     }

@@ -22,6 +22,7 @@ pub mod source;
 
 pub mod roles;
 pub mod supervisor;
+mod worker;
 
 pub mod clock;
 

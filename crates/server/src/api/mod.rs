@@ -10,6 +10,7 @@ use crate::state::Front;
 pub mod extract;
 
 pub mod accounts;
+pub mod advisories;
 pub mod deployments;
 pub mod gate;
 pub mod git;
@@ -25,6 +26,7 @@ pub fn routes() -> Router<Front> {
     Router::new()
         .merge(health::routes())
         .merge(accounts::routes())
+        .merge(advisories::routes())
         .merge(signing::routes())
         .merge(projects::routes())
         .merge(runs::routes())

@@ -12,7 +12,6 @@
 //! | `POST /api/v1/worker/jobs/{job}/log` | [`LogBatch`] | nothing; 409 when the lease is lost |
 //! | `POST /api/v1/worker/jobs/{job}/complete` | [`Completion`] | nothing; 409 when the lease is lost |
 //! | `POST /api/v1/worker/jobs/{job}/fail` | [`FailureReport`] | nothing; 409 when the lease is lost |
-//! | `POST /api/v1/worker/jobs/{job}/advisories` | [`AdvisoryQuery`] | [`AdvisoryAnswer`] |
 
 use std::collections::BTreeMap;
 
@@ -346,34 +345,4 @@ pub struct AttachedArtifact {
     pub artifact_type: MediaType,
     /// The descriptor of its manifest.
     pub descriptor: Descriptor,
-}
-
-/// A question for the advisories about packages.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct AdvisoryQuery {
-    /// The lease.
-    pub holder: Holder,
-    /// The packages, each once.
-    pub packages: Vec<AdvisoryPackage>,
-}
-
-/// A package as advisories name it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct AdvisoryPackage {
-    /// The ecosystem in OSV's words, such as `PyPI` or `Debian:12`.
-    pub ecosystem: String,
-    /// The name in that ecosystem.
-    pub name: String,
-}
-
-/// The advisories about the packages that were asked for.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AdvisoryAnswer {
-    /// The documents in OSV form, each once.
-    pub advisories: Vec<serde_json::Value>,
-    /// The state of the database, as `scan` describes it.
-    pub status: serde_json::Value,
 }
