@@ -136,7 +136,9 @@ impl Certificate {
     /// Returns whether the certificate is valid at this moment (both ends included, RFC 5280
     /// §4.1.2.5).
     pub fn is_valid_at(&self, at: OffsetDateTime) -> bool {
-        self.not_before() <= at && at < self.not_after() + time::Duration::SECOND
+        // In whole seconds: the end can be the last second that the type can hold.
+        let at = at.unix_timestamp();
+        self.not_before().unix_timestamp() <= at && at <= self.not_after().unix_timestamp()
     }
 
     /// Returns SHA-256 of the certificate in DER, in lower-case hexadecimal.

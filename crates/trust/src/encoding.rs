@@ -42,12 +42,14 @@ pub(crate) fn whole_seconds(time: OffsetDateTime) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(time.unix_timestamp()).unwrap_or(time)
 }
 
-/// Returns the time that an RFC 3339 text names, or `None` if it is not one or has a fraction.
+/// Returns the time, in UTC, that an RFC 3339 text names, or `None` if it is not one, has a
+/// fraction, or lies outside the years 0 to 9999 in UTC.
 pub(crate) fn from_rfc3339(text: &str) -> Option<OffsetDateTime> {
     if text.contains('.') {
         return None;
     }
-    OffsetDateTime::parse(text, &Rfc3339).ok()
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    OffsetDateTime::from_unix_timestamp(time.unix_timestamp()).ok()
 }
 
 #[cfg(test)]
@@ -62,7 +64,13 @@ mod tests {
             from_rfc3339("2026-01-02T01:04:05Z"),
             Some(whole_seconds(time))
         );
-        for bad in ["2026-01-02T01:04:05.678Z", "2026-01-02", "", "1767315845"] {
+        for bad in [
+            "2026-01-02T01:04:05.678Z",
+            "2026-01-02",
+            "",
+            "1767315845",
+            "9999-12-31T23:59:59-23:59",
+        ] {
             assert_eq!(from_rfc3339(bad), None, "{bad}");
         }
     }

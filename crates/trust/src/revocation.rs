@@ -64,12 +64,12 @@ impl RevocationEvidence {
         now: OffsetDateTime,
     ) -> Result<(), CrlError> {
         let parsed = Crl::parse(bytes).and_then(|crl| crl.not_from_the_future(now));
-        let list = match &parsed {
-            Ok(crl) => List::Fetched(Box::new(crl.clone())),
-            Err(error) => List::Failed(error.to_string()),
+        let (list, result) = match parsed {
+            Ok(crl) => (List::Fetched(Box::new(crl)), Ok(())),
+            Err(error) => (List::Failed(error.to_string()), Err(error)),
         };
         self.lists.insert(url.to_owned(), list);
-        parsed.map(drop)
+        result
     }
 
     /// Remembers why the list at `url` could not be fetched, for the reason of the outcome.

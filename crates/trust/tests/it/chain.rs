@@ -252,7 +252,13 @@ fn good_chains_of_every_shape_are_trusted() {
         world.intermediate.issue(params, KeyKind::P256)
     };
     type Make<'a> = &'a dyn Fn(&World) -> TestCertificate;
-    let makers: [(&str, Make<'_>); 5] = [
+    let without_end = |world: &World| {
+        let mut params = leaf_params("ci-build");
+        params.not_after = time::macros::datetime!(9999-12-31 23:59:59 UTC);
+        world.intermediate.issue(params, KeyKind::P256)
+    };
+    let makers: [(&str, Make<'_>); 6] = [
+        ("no well-defined end (RFC 5280 §4.1.2.5)", &without_end),
         ("one self-signed certificate", &|_| lone.clone()),
         ("no intermediate", &direct),
         ("no extended use", &without_use),
