@@ -68,7 +68,7 @@ impl Control {
     }
 
     /// Returns a receiver that sees every change of a run or its log.
-    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+    pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 

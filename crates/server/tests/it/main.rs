@@ -10,6 +10,7 @@ mod harness;
 mod accounts;
 mod auth;
 mod blobs;
+mod control;
 mod listings;
 mod manifests;
 mod names;
@@ -18,6 +19,7 @@ mod referrers;
 mod restart;
 mod tls;
 mod uploads;
+mod workshop;
 
 /// A file in this folder that is not a module here would never run.
 #[test]
