@@ -17,6 +17,7 @@ mod names;
 mod operation;
 mod referrers;
 mod restart;
+mod signing;
 mod tls;
 mod uploads;
 mod workshop;
