@@ -108,6 +108,18 @@ impl Context {
         self.environment.cache_dir.as_deref()
     }
 
+    /// Returns the folder of the advisory database: the one given, else the one of the
+    /// environment; it need not exist.
+    pub(crate) fn db_dir(&self, given: Option<&Path>) -> Result<PathBuf, CliError> {
+        given
+            .or(self.environment.db_dir.as_deref())
+            .map(Path::to_owned)
+            .ok_or_else(|| {
+                CliError::config("there is no folder for the database: `HOME` is not set")
+                    .hint("set `COUNTERSIGN_DB`, or give `--db DIR`")
+            })
+    }
+
     /// Returns whether `--plain-http` was given.
     pub(crate) fn plain_http(&self) -> bool {
         self.global.plain_http

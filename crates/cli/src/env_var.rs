@@ -10,8 +10,10 @@ pub(crate) const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
 pub(crate) const COUNTERSIGN_SERVER: &str = "COUNTERSIGN_SERVER";
 /// A token for the control API of that server.
 pub(crate) const COUNTERSIGN_TOKEN: &str = "COUNTERSIGN_TOKEN";
-/// The folder of our own settings: trust policy, trust stores, advisories.
+/// The folder of our own settings: trust policy and trust stores.
 pub(crate) const COUNTERSIGN_CONFIG: &str = "COUNTERSIGN_CONFIG";
+/// The folder of the advisory database.
+pub(crate) const COUNTERSIGN_DB: &str = "COUNTERSIGN_DB";
 /// What to log to standard error, such as `debug` or `client=trace`.
 pub(crate) const COUNTERSIGN_LOG: &str = "COUNTERSIGN_LOG";
 
@@ -28,6 +30,8 @@ pub(crate) struct Environment {
     pub(crate) config_dir: Option<PathBuf>,
     /// The user's folder for data that can be made again, for `countersign`.
     pub(crate) cache_dir: Option<PathBuf>,
+    /// [`COUNTERSIGN_DB`], or `countersign/db` in the user's folder for data.
+    pub(crate) db_dir: Option<PathBuf>,
     /// [`COUNTERSIGN_LOG`].
     pub(crate) log: Option<String>,
 }
@@ -54,6 +58,9 @@ impl Environment {
                 .map(PathBuf::from)
                 .or_else(|| user_folder("XDG_CONFIG_HOME", ".config")),
             cache_dir: user_folder("XDG_CACHE_HOME", ".cache"),
+            db_dir: read(COUNTERSIGN_DB)
+                .map(PathBuf::from)
+                .or_else(|| user_folder("XDG_DATA_HOME", ".local/share").map(|dir| dir.join("db"))),
             log: read(COUNTERSIGN_LOG),
         }
     }

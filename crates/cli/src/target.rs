@@ -1,6 +1,7 @@
 //! What commands take for REF: an artifact in a registry, or in an image layout.
 //!
-//! `registry/repository[:tag][@digest]`, or `oci:FOLDER[:tag|@digest]` for a layout.
+//! `registry/repository[:tag][@digest]`, or `oci:FOLDER[:tag|@digest]` for a layout, which may also
+//! be written `oci-layout:FOLDER…`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,8 +14,8 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::render;
 
-/// The word before the colon that announces a layout, as in other tools.
-const LAYOUT_PREFIX: &str = "oci:";
+/// The words before the colon that announce a layout, as in other tools: skopeo's, and oras's.
+const LAYOUT_PREFIXES: [&str; 2] = ["oci:", "oci-layout:"];
 
 /// A repository or layout, and what is named in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +110,8 @@ impl FromStr for Target {
     type Err = CliError;
 
     fn from_str(text: &str) -> Result<Self, CliError> {
-        match text.strip_prefix(LAYOUT_PREFIX) {
+        let layout = |prefix: &&str| text.strip_prefix(*prefix);
+        match LAYOUT_PREFIXES.iter().find_map(|prefix| layout(&prefix)) {
             Some(rest) => parse_layout(rest),
             None => Ok(Self::Registry(text.parse()?)),
         }
@@ -166,6 +168,8 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
         }
+        let other = "oci-layout:folder:v1".parse::<Target>().unwrap();
+        assert_eq!(other.to_string(), "oci:folder:v1");
     }
 
     #[test]

@@ -17,6 +17,10 @@ mod sign;
 mod signature;
 mod tag;
 
+mod db;
+mod sbom;
+mod scan;
+
 mod inspect;
 mod trust;
 mod verify;
@@ -64,6 +68,9 @@ commands! {
     Sign => sign,
     Verify => verify,
     Inspect => inspect,
+    Sbom => sbom,
+    Scan => scan,
+    Db => db,
     Trust => trust,
     Profile => profile,
     Signature => signature,
@@ -76,7 +83,11 @@ impl Command {
     /// Returns the values of `--output` that the command knows.
     pub(crate) fn formats(&self) -> &'static [&'static str] {
         // A command with formats of its own gets an arm here.
-        &["text", "json"]
+        match self {
+            Self::Sbom(_) => sbom::FORMATS,
+            Self::Scan(_) => scan::FORMATS,
+            _ => &["text", "json"],
+        }
     }
 
     /// Does the work of a command that must be alone in its process, before any thread is
