@@ -1,5 +1,7 @@
 //! Pushing, attaching, looking at and copying artifacts, with the binary.
 
+use std::os::unix::fs::PermissionsExt;
+
 use insta::assert_snapshot;
 
 use crate::environment::{TestEnvironment, names};
@@ -126,6 +128,41 @@ fn artifacts_live_in_our_registry() {
     ");
 }
 
+/// A program that keeps credentials in a file, one line each.
+const HELPER: &str = r#"#!/bin/sh
+kept="$HOME/kept"
+case "$1" in
+store) cat > "$kept" ;;
+get) server=$(cat); test -s "$kept" || { echo "credentials not found in native keychain"; exit 1; }
+     grep -q "\"ServerURL\":\"$server\"" "$kept" && cat "$kept" ;;
+erase) rm "$kept" ;;
+esac
+"#;
+
+#[test]
+fn credentials_are_kept_by_the_helper_that_is_configured() {
+    let environment = TestEnvironment::with_server();
+    for folder in ["bin", ".docker"] {
+        std::fs::create_dir(environment.path(folder)).unwrap();
+    }
+    environment.write("bin/docker-credential-test", HELPER);
+    let helper = environment.path("bin/docker-credential-test");
+    std::fs::set_permissions(helper, PermissionsExt::from_mode(0o755)).unwrap();
+    let config = r#"{"credsStore":"test"}"#;
+    environment.write(".docker/config.json", config);
+    environment.write("app.txt", "app\n");
+
+    let before = environment.run(&["list", "SERVER"]);
+    assert!(before.starts_with("exit 4\n"), "{before}");
+    let login = ["login", "SERVER", "--username", "admin", "--password-stdin"];
+    environment.run_reading(&login, "data/admin.token");
+    let pushed = environment.run(&["push", "SERVER/apps/shop:v1", "app.txt"]);
+    assert!(pushed.starts_with("exit 0\n"), "{pushed}");
+    assert_eq!(environment.read(".docker/config.json"), config);
+    environment.run(&["logout", "SERVER"]);
+    assert!(!environment.path("kept").exists());
+}
+
 #[test]
 fn results_are_json_when_asked_for() {
     let environment = TestEnvironment::new();
@@ -163,7 +200,7 @@ fn a_wrong_use_is_explained() {
     exit 2
     --- stderr
     error: `oci:lay` names no artifact
-    hint: add `:tag`, or better `@sha256:……`
+    hint: add `:tag`, or better `@sha256:…`
     ");
     assert_snapshot!(environment.run(&["discover", "oci:lay:v2"]), @r"
     exit 3

@@ -119,7 +119,10 @@ impl TestEnvironment {
             .current_dir(&self.home)
             .env_clear()
             .env("HOME", self.home.path())
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env(
+                "PATH",
+                format!("{}:/usr/bin:/bin", self.path("bin").display()),
+            )
             .stdin(Stdio::null());
         command
     }
@@ -150,7 +153,9 @@ fn redact_digests(text: &str) -> String {
     let mut redacted = parts.next().unwrap().to_owned();
     for part in parts {
         let rest = part.trim_start_matches(|c: char| c.is_ascii_hexdigit());
-        redacted.push_str(&format!("sha256:…{rest}"));
+        let is_digest = rest.len() < part.len();
+        redacted.push_str(if is_digest { "sha256:…" } else { "sha256:" });
+        redacted.push_str(rest);
     }
     redacted
 }

@@ -6,5 +6,6 @@ mod architecture;
 mod environment;
 
 mod artifacts;
+mod reference;
 mod serve;
 mod verify;
