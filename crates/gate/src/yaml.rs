@@ -145,6 +145,7 @@ fn described(text: &str, error: &serde_saphyr::Error) -> DocumentError {
         .map(|location| (location.line(), location.column()));
     let reason = reason(error);
     let member = match (position, tree::Tree::read(text)) {
+        (Some(at), None) => member_before(text, at),
         // An unknown member is at its name, everything else at its value: a mapping and its first
         // name stand in the same place.
         (Some(at), Some(tree)) if reason.starts_with("missing field") => tree.mapping_at(at),
@@ -157,6 +158,18 @@ fn described(text: &str, error: &serde_saphyr::Error) -> DocumentError {
         position,
         member,
         reason,
+    }
+}
+
+/// Text that is not YAML has no positions; what stands before the line of the error has some.
+fn member_before(text: &str, at: (u64, u64)) -> String {
+    let lines = usize::try_from(at.0)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(1);
+    let before: String = text.split_inclusive('\n').take(lines).collect();
+    match tree::Tree::read(&before) {
+        Some(tree) => tree.mapping_at(at),
+        None => String::new(),
     }
 }
 
@@ -175,6 +188,14 @@ fn reworded(text: String) -> String {
     if text.starts_with("budget breached: Anchors") || text.starts_with("budget breached: Aliases")
     {
         return "anchors and aliases are not supported: write the value out".to_owned();
+    }
+    match text.as_str() {
+        "expected string scalar" => {
+            return "expected a text; one that holds `: ` or ` #` must be in quotes".to_owned();
+        }
+        "expected sequence start" => return "expected a list".to_owned(),
+        "expected mapping start" => return "expected a mapping".to_owned(),
+        _ => {}
     }
     if text.starts_with("budget breached: Documents") {
         return "there is more than one document in the file".to_owned();

@@ -16,6 +16,7 @@ mod action;
 mod check;
 mod environment;
 mod names;
+mod schema;
 
 pub use action::{
     Action, Approval, Attach, AttachedFile, BaseImage, BuildImage, Deploy, Gate, Hook,
@@ -25,6 +26,7 @@ pub use environment::{Container, Engine, Environment, Health, Memory, Target, Tl
 pub use names::{
     ImageName, Name, NameError, RelativePath, RepositoryPattern, Validity, ValidityUnit,
 };
+pub use schema::schema;
 
 /// Says what is wrong with a declarative file: file, line, column, member and reason.
 pub type ProjectError = DocumentError;
@@ -202,6 +204,25 @@ impl Project {
     /// Returns what does not fit together.
     pub fn mistakes(&self) -> Vec<Mistake> {
         check::project(self)
+    }
+
+    /// Checks the gate policies, given in the order of the file: each must be named as its file is,
+    /// and a policy whose verdict is approved must be one of them.
+    ///
+    /// # Errors
+    /// If one does not fit. The error names the policy's file.
+    pub fn check_policies(&self, policies: &[gate::GatePolicy]) -> Result<(), ProjectError> {
+        for (path, policy) in self.gate_policies.iter().zip(policies) {
+            if let Some(mistake) = check::policy(self, path, policy) {
+                return Err(DocumentError {
+                    file: Some(path.to_string()),
+                    position: None,
+                    member: mistake.member,
+                    reason: mistake.reason,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Returns the names of the gate policies, which are those of their files.

@@ -70,3 +70,15 @@ fn a_document_that_is_too_large_is_refused() {
     let text = " ".repeat(MAX_DOCUMENT_BYTES + 1);
     assert!(error(&text).contains("bytes, more than"));
 }
+
+#[test]
+fn a_text_that_yaml_reads_as_a_mapping_is_named() {
+    #[derive(Debug, serde::Deserialize)]
+    #[expect(dead_code, reason = "only its shape matters")]
+    struct Commands {
+        commands: Vec<String>,
+    }
+    let text = "commands:\n  - true\n  - printf 'image: \"%s\"\\n' x > y\n";
+    let error = parse::<Commands>(text, |_| Vec::new()).unwrap_err();
+    insta::assert_snapshot!(error, @"line 3, column 5: `commands`: expected a text; one that holds `: ` or ` #` must be in quotes");
+}

@@ -7,8 +7,8 @@ use gate::yaml::Mistake;
 use oci::MediaType;
 
 use super::{
-    Account, Action, Approval, Container, Environment, Name, Pipeline, Project, SignWhat, Trigger,
-    Work,
+    Account, Action, Approval, Container, Environment, Name, Pipeline, Project, RelativePath,
+    SignWhat, Trigger, Work,
 };
 
 /// The most accounts, profiles, repositories, environments, policies, pipelines, stages of a
@@ -37,6 +37,36 @@ pub(super) fn project(project: &Project) -> Vec<Mistake> {
         found.pipeline(&format!("pipelines[{index}]"), pipeline);
     }
     found.mistakes
+}
+
+/// Returns what does not fit between a gate policy and the project.
+pub(super) fn policy(
+    project: &Project,
+    path: &RelativePath,
+    policy: &gate::GatePolicy,
+) -> Option<Mistake> {
+    if policy.name != path.stem() {
+        let reason = format!(
+            "`{}` must be called `{}` as its file is, for that is how pipelines name it",
+            policy.name,
+            path.stem()
+        );
+        return Some(Mistake::new("name", reason));
+    }
+    for (index, rule) in policy.require.iter().enumerate() {
+        let gate::policy::Demand::Approval(approval) = &rule.requirement else {
+            continue;
+        };
+        let over = approval.over.as_deref().unwrap_or(&policy.name);
+        if !project.policy_names().any(|name| name == over) {
+            let member = format!("require[{index}].approval.over");
+            return Some(Mistake::new(
+                member,
+                format!("there is no gate policy `{over}`"),
+            ));
+        }
+    }
+    None
 }
 
 struct Found<'a> {

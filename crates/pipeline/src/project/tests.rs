@@ -187,3 +187,100 @@ fn patterns_match_whole_parts() {
         );
     }
 }
+
+/// The demo's files, as they are in the repository.
+mod demo {
+    use std::collections::BTreeSet;
+    use std::path::{Path, PathBuf};
+
+    use gate::GatePolicy;
+    use gate::policy::Demand;
+
+    use super::*;
+
+    fn folder() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo")
+    }
+
+    fn read(name: &str) -> String {
+        std::fs::read_to_string(folder().join(name)).unwrap()
+    }
+
+    fn project() -> Project {
+        let parsed = Project::parse(&read("countersign.yaml"));
+        parsed.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn policies(project: &Project) -> Vec<GatePolicy> {
+        let policy = |path: &RelativePath| {
+            let parsed = GatePolicy::parse(&read(path.as_str()));
+            parsed.unwrap_or_else(|error| panic!("{}", error.in_file(path.as_str())))
+        };
+        project.gate_policies.iter().map(policy).collect()
+    }
+
+    #[test]
+    fn the_project_and_its_policies_fit_together() {
+        let project = project();
+        project.check_policies(&policies(&project)).unwrap();
+        let files = std::fs::read_dir(folder().join("policies")).unwrap();
+        assert_eq!(files.count(), project.gate_policies.len());
+        let trust_policy = read(project.trust_policy.as_ref().unwrap().as_str());
+        trust::TrustPolicy::parse(trust_policy.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn the_policies_name_profiles_and_accounts_that_exist() {
+        let project = project();
+        let profiles: BTreeSet<&str> = project.profiles.iter().map(|p| p.name.as_str()).collect();
+        let accounts: BTreeSet<&str> = project.accounts.iter().map(|a| a.name.as_str()).collect();
+        for policy in policies(&project) {
+            for (role, holders) in &policy.roles {
+                for profile in &holders.profiles {
+                    assert!(
+                        profiles.contains(profile.as_str()),
+                        "{}: {role}",
+                        policy.name
+                    );
+                }
+            }
+            for rule in &policy.require {
+                if let Demand::Approval(approval) = &rule.requirement {
+                    assert!(approval.by.iter().all(|by| accounts.contains(by.as_str())));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_policies_ask_for_is_made_by_some_pipeline() {
+        let project = project();
+        let made: BTreeSet<String> = project
+            .pipelines
+            .iter()
+            .flat_map(Pipeline::actions)
+            .flat_map(|action| action.work.artifact_types())
+            .map(ToString::to_string)
+            .chain([oci::MediaType::PROVENANCE.to_string()])
+            .collect();
+        for policy in policies(&project) {
+            for wanted in policy.content_types() {
+                assert!(made.contains(wanted.as_str()), "{}: {wanted}", policy.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_policy_under_another_name_is_refused() {
+        let mut project = project();
+        let policies = policies(&project);
+        project.gate_policies[0] = "policies/other.yaml".parse().unwrap();
+        let error = project.check_policies(&policies).unwrap_err();
+        insta::assert_snapshot!(error, @"policies/other.yaml: `name`: `base-image` must be called `other` as its file is, for that is how pipelines name it");
+    }
+
+    #[test]
+    fn the_buildspec_is_read() {
+        crate::buildspec::Buildspec::parse(&read("app/buildspec.yml")).unwrap();
+    }
+}
