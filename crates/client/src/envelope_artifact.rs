@@ -18,6 +18,9 @@ use crate::source::ArtifactSink;
 pub const THUMBPRINT_ANNOTATION: &str = "io.cncf.notary.x509chain.thumbprint#S256";
 /// The annotation that says when an artifact was made (image-spec `annotations.md`).
 pub const CREATED_ANNOTATION: &str = "org.opencontainers.image.created";
+/// The annotation that names the signing job, which is what `signature show` and `signature revoke`
+/// take. A pointer for people, never a base for trust.
+pub const JOB_ANNOTATION: &str = "dev.countersign.signing-job";
 
 const EMPTY: &[u8] = b"{}";
 
@@ -30,6 +33,8 @@ pub struct SignedContent {
     pub envelope: Vec<u8>,
     /// When it was signed.
     pub signing_time: OffsetDateTime,
+    /// The signing job.
+    pub job: String,
 }
 
 /// A manifest over an envelope, ready to be pushed.
@@ -65,6 +70,7 @@ impl EnvelopeArtifact {
     ) -> Self {
         let layer = Descriptor::of(layer_type, &content.envelope);
         let mut annotations: Annotations = annotation.into_iter().collect();
+        annotations.insert(JOB_ANNOTATION.to_owned(), content.job);
         let created = content.signing_time.to_offset(time::UtcOffset::UTC);
         if let Ok(created) = created.format(&Rfc3339) {
             annotations.insert(CREATED_ANNOTATION.to_owned(), created);
@@ -117,6 +123,7 @@ mod tests {
             subject,
             envelope: b"envelope".to_vec(),
             signing_time: datetime!(2026-03-01 12:00 UTC),
+            job: "job-1".to_owned(),
         }
     }
 
@@ -127,12 +134,12 @@ mod tests {
     #[test]
     fn a_signature_has_the_form_of_version_1_0() {
         let artifact = EnvelopeArtifact::signature(content(), &["ab".to_owned(), "cd".to_owned()]);
-        insta::assert_snapshot!(text(&artifact), @r##"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.cncf.notary.signature","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[{"mediaType":"application/jose+json","digest":"sha256:4c503ca67761e5c4aaecfe996244c25d8c0b40902d1085c85b4468bd567548c6","size":8}],"subject":{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:6105d6cc76af400325e94d588ce511be5bfdbb73b437dc51eca43917d7a43e3d","size":5},"annotations":{"io.cncf.notary.x509chain.thumbprint#S256":"[\"ab\",\"cd\"]","org.opencontainers.image.created":"2026-03-01T12:00:00Z"}}"##);
+        insta::assert_snapshot!(text(&artifact), @r##"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.cncf.notary.signature","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[{"mediaType":"application/jose+json","digest":"sha256:4c503ca67761e5c4aaecfe996244c25d8c0b40902d1085c85b4468bd567548c6","size":8}],"subject":{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:6105d6cc76af400325e94d588ce511be5bfdbb73b437dc51eca43917d7a43e3d","size":5},"annotations":{"dev.countersign.signing-job":"job-1","io.cncf.notary.x509chain.thumbprint#S256":"[\"ab\",\"cd\"]","org.opencontainers.image.created":"2026-03-01T12:00:00Z"}}"##);
     }
 
     #[test]
     fn an_attestation_states_its_type() {
         let artifact = EnvelopeArtifact::attestation(content(), MediaType::ACCEPTANCE);
-        insta::assert_snapshot!(text(&artifact), @r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","artifactType":"application/vnd.countersign.acceptance.v1+json","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2,"data":"e30="},"layers":[{"mediaType":"application/vnd.dsse.envelope.v1+json","digest":"sha256:4c503ca67761e5c4aaecfe996244c25d8c0b40902d1085c85b4468bd567548c6","size":8}],"subject":{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:6105d6cc76af400325e94d588ce511be5bfdbb73b437dc51eca43917d7a43e3d","size":5},"annotations":{"org.opencontainers.image.created":"2026-03-01T12:00:00Z"}}"#);
+        insta::assert_snapshot!(text(&artifact), @r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","artifactType":"application/vnd.countersign.acceptance.v1+json","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2,"data":"e30="},"layers":[{"mediaType":"application/vnd.dsse.envelope.v1+json","digest":"sha256:4c503ca67761e5c4aaecfe996244c25d8c0b40902d1085c85b4468bd567548c6","size":8}],"subject":{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:6105d6cc76af400325e94d588ce511be5bfdbb73b437dc51eca43917d7a43e3d","size":5},"annotations":{"dev.countersign.signing-job":"job-1","org.opencontainers.image.created":"2026-03-01T12:00:00Z"}}"#);
     }
 }

@@ -140,6 +140,7 @@ impl Work<'_> {
             subject: self.subject.clone(),
             envelope: signed.envelope.clone(),
             signing_time: signed.signing_time,
+            job: signed.job.to_string(),
         }
     }
 

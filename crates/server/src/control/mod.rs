@@ -14,7 +14,6 @@ pub(crate) mod projects;
 pub(crate) mod runs;
 
 pub(crate) mod approval;
-pub(crate) mod attach;
 pub(crate) mod judge;
 pub(crate) mod perform;
 pub(crate) mod sign;

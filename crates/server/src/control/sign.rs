@@ -1,23 +1,16 @@
 //! Having things signed, and attaching the signatures.
 
-use std::collections::BTreeMap;
-
+use client::envelope_artifact::{EnvelopeArtifact, SignedContent};
 use client::{ArtifactSource, ClientError, TagOrDigest};
 use oci::{Descriptor, Digest, MediaType};
 use pipeline::project::Name;
-use serde_json::json;
 use signer::payload::IN_TOTO_PAYLOAD_TYPE;
 use signer::protocol::FailureKind;
 use signer::{AttestRequest, Principal, SignRequest, SignerClientError};
 use trust::TargetArtifact;
 
-use super::attach::{NewArtifact, attach};
 use crate::source::StoreSource;
 use crate::state::Front;
-
-/// The annotation that holds the fingerprints of a signature's chain, as a JSON list
-/// (Notary signature-specification, Storage).
-const THUMBPRINTS: &str = "io.cncf.notary.x509chain.thumbprint#S256";
 
 /// Says why something was not signed.
 #[derive(Debug, thiserror::Error)]
@@ -96,15 +89,9 @@ impl Signatory<'_> {
         };
         let signed = self.front.signer.sign(request).await;
         let signed = signed.map_err(|source| self.refused(source))?;
-        let thumbprints = json!(signed.certificate_sha256).to_string();
-        let new = NewArtifact {
-            subject: &target,
-            artifact_type: MediaType::NOTARY_SIGNATURE,
-            layer_type: signed.media_type,
-            bytes: &signed.envelope,
-            annotations: BTreeMap::from([(THUMBPRINTS.to_owned(), thumbprints)]),
-        };
-        Ok(attach(self.source, new).await?)
+        let content = content(&target, &signed);
+        let artifact = EnvelopeArtifact::signature(content, &signed.certificate_sha256);
+        Ok(artifact.push(self.source).await?)
     }
 
     /// Signs a statement, attaches it to its subject, and returns the artifact's descriptor.
@@ -117,14 +104,9 @@ impl Signatory<'_> {
         };
         let signed = self.front.signer.attest(request).await;
         let signed = signed.map_err(|source| self.refused(source))?;
-        let artifact = NewArtifact {
-            subject: new.subject,
-            artifact_type: new.artifact_type,
-            layer_type: signed.media_type,
-            bytes: &signed.envelope,
-            annotations: BTreeMap::new(),
-        };
-        Ok(attach(self.source, artifact).await?)
+        let content = content(new.subject, &signed);
+        let artifact = EnvelopeArtifact::attestation(content, new.artifact_type);
+        Ok(artifact.push(self.source).await?)
     }
 
     fn profile_name(&self) -> Result<signer::ProfileName, SignError> {
@@ -137,5 +119,14 @@ impl Signatory<'_> {
             profile: self.profile.clone(),
             source,
         }
+    }
+}
+
+fn content(subject: &Descriptor, signed: &signer::SignedEnvelope) -> SignedContent {
+    SignedContent {
+        subject: subject.clone(),
+        envelope: signed.envelope.clone(),
+        signing_time: signed.signing_time,
+        job: signed.job.to_string(),
     }
 }
