@@ -42,6 +42,9 @@ pub const RUN_LABEL: &str = "dev.countersign.run";
 pub const DIGEST_LABEL: &str = "dev.countersign.digest";
 /// How long one call to the engine may take, in seconds: pulling is one call.
 const CALL_LIMIT_SECS: u64 = 600;
+/// How long requests in flight have before their container is asked to end. Many programs end at
+/// once when they are asked.
+const DRAIN: Duration = Duration::from_secs(2);
 /// How long a retired container has to finish its requests before it is killed, in seconds.
 const STOP_GRACE_SECS: i32 = 5;
 /// How often a container that fails is started again before it stays down.
@@ -226,7 +229,8 @@ impl Deployer {
     }
 
     /// Takes all containers of an environment away but that of the deployment `keep`, and
-    /// returns how many. They get a moment to finish their requests.
+    /// returns how many. Where one stays, requests have just been switched to it: those that
+    /// are still in flight get a moment to finish first.
     ///
     /// # Errors
     /// If the engine does not answer.
@@ -235,11 +239,12 @@ impl Deployer {
         environment: &str,
         keep: Option<&str>,
     ) -> Result<usize, DeployError> {
-        let mut retired = 0;
-        for container in self.list(environment).await? {
-            if keep == Some(container.deployment.as_str()) {
-                continue;
-            }
+        let mut leaving = self.list(environment).await?;
+        leaving.retain(|container| keep != Some(container.deployment.as_str()));
+        if keep.is_some() && !leaving.is_empty() {
+            tokio::time::sleep(DRAIN).await;
+        }
+        for container in &leaving {
             let options = StopContainerOptions {
                 t: Some(STOP_GRACE_SECS),
                 ..Default::default()
@@ -250,9 +255,8 @@ impl Deployer {
                 .stop_container(&container.name, Some(options))
                 .await;
             self.remove(&container.name).await?;
-            retired += 1;
         }
-        Ok(retired)
+        Ok(leaving.len())
     }
 
     async fn is_running(

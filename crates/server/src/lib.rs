@@ -18,6 +18,7 @@ mod request;
 
 pub mod control;
 mod git;
+pub mod proxy;
 pub mod source;
 
 pub mod roles;

@@ -64,6 +64,7 @@ pub async fn run(settings: FrontSettings, stop: watch::Receiver<bool>) -> anyhow
     });
     let sweeper = tokio::spawn(sweep(front.store.uploads.clone()));
     let control = tokio::spawn(crate::control::run(front.clone(), stop.clone()));
+    let proxies = tokio::spawn(crate::proxy::run(front.clone(), stop.clone()));
     let address = listener.address();
     tracing::info!(
         url = front.public_url,
@@ -72,6 +73,7 @@ pub async fn run(settings: FrontSettings, stop: watch::Receiver<bool>) -> anyhow
     listener.serve(router(front), stop).await;
     sweeper.abort();
     control.abort();
+    proxies.abort();
     tracing::info!("front stopped");
     Ok(())
 }
