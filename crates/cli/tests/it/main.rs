@@ -7,5 +7,6 @@ mod environment;
 
 mod artifacts;
 mod reference;
+mod scanning;
 mod serve;
 mod verify;

@@ -91,7 +91,10 @@ impl Coverage {
             None => self.add(Gap {
                 code: "ecosystem-not-covered",
                 subject: ecosystem.to_string(),
-                reason: format!("the database has no advisories for `{ecosystem}`, in which {packages} packages are"),
+                reason: format!(
+                    "the database has no advisories for `{ecosystem}`, which has {} of the image",
+                    counted(packages)
+                ),
                 packages,
             }),
         }
@@ -102,10 +105,16 @@ impl Coverage {
         let subject = catalog.distro.as_ref().map(named).unwrap_or_default();
         let reason = match subject.as_str() {
             "" => {
-                format!("the image does not say of which distribution its {packages} packages are")
+                format!(
+                    "the image has {} of a distribution, but does not say which",
+                    counted(packages)
+                )
             }
             name => {
-                format!("no advisories are known for `{name}`, which {packages} packages are of")
+                format!(
+                    "no advisories are known for `{name}`, which has {} of the image",
+                    counted(packages)
+                )
             }
         };
         self.add(Gap {
@@ -128,5 +137,12 @@ impl Coverage {
         } else if let Some(last) = self.gaps.iter_mut().rfind(|other| other.code == gap.code) {
             last.packages += gap.packages;
         }
+    }
+}
+
+fn counted(packages: usize) -> String {
+    match packages {
+        1 => "1 package".to_owned(),
+        n => format!("{n} packages"),
     }
 }

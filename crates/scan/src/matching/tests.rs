@@ -209,16 +209,18 @@ fn what_is_not_covered_is_said() {
         (
             |_| {},
             &[
-                "ecosystem-not-covered: the database has no advisories for `Debian:12`, in which 1 packages are",
+                "ecosystem-not-covered: the database has no advisories for `Debian:12`, which has 1 package of the image",
             ],
         ),
         (
             |c| c.distro = None,
-            &["distro-unknown: the image does not say of which distribution its 1 packages are"],
+            &["distro-unknown: the image has 1 package of a distribution, but does not say which"],
         ),
         (
             |c| c.distro = Some(Distro::named("devuan", "5")),
-            &["distro-unknown: no advisories are known for `devuan 5`, which 1 packages are of"],
+            &[
+                "distro-unknown: no advisories are known for `devuan 5`, which has 1 package of the image",
+            ],
         ),
         (
             |c| {

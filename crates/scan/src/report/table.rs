@@ -105,7 +105,8 @@ fn summary(report: &Report) -> String {
         .filter(|f| f.state == FixState::Fixed)
         .count();
     let found = match matches.len() {
-        0 => "no vulnerabilities found".to_owned(),
+        0 if report.findings.coverage.complete => "no vulnerabilities found".to_owned(),
+        0 => "no vulnerabilities found in what is covered".to_owned(),
         1 => format!(
             "1 vulnerability ({}), {fixable} with a fix",
             counts.join(", ")

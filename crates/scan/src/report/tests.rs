@@ -69,7 +69,7 @@ fn gaps_and_staleness_read_back() {
     assert!(summary.database_stale);
     assert_eq!(
         summary.gaps,
-        ["the database has no advisories for `Debian:12`, in which 2 packages are"]
+        ["the database has no advisories for `Debian:12`, which has 2 packages of the image"]
     );
 }
 
@@ -229,7 +229,7 @@ fn the_json_has_the_shape_of_grype() {
             {
               "code": "ecosystem-not-covered",
               "subject": "Debian:12",
-              "reason": "the database has no advisories for `Debian:12`, in which 2 packages are",
+              "reason": "the database has no advisories for `Debian:12`, which has 2 packages of the image",
               "packages": 2
             }
           ]
