@@ -129,7 +129,11 @@ impl Child {
         self.write_pid(pid);
         tracing::info!(role = %self.role, pid, "started the {}", self.role);
         tokio::select! {
-            status = process.wait() => return status.map(Ending::Died).map_err(failed),
+            status = process.wait() => {
+                // The number may soon be another process's.
+                let _ = std::fs::remove_file(&self.pid_file);
+                return status.map(Ending::Died).map_err(failed);
+            }
             _ = stop.wait_for(|stopped| *stopped) => {}
         }
         terminate(pid);
