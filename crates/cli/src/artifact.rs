@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use client::ArtifactSink;
+use client::copy::{self, CopyEvent};
 use oci::descriptor::Annotations;
 use oci::{Descriptor, DigestAlgorithm, DigestWriter, ImageManifest, Manifest, MediaType, Tag};
 use time::format_description::well_known::Rfc3339;
 
 use crate::context::Context;
 use crate::error::CliError;
+use crate::progress::Progress;
 
 /// The annotation that names the file of a layer (image-spec `annotations.md`).
 pub(crate) const TITLE: &str = "org.opencontainers.image.title";
@@ -31,6 +33,7 @@ pub(crate) struct NewArtifact {
     artifact_type: MediaType,
     annotations: Annotations,
     layers: Vec<(PathBuf, Descriptor)>,
+    progress: Progress,
 }
 
 impl NewArtifact {
@@ -54,6 +57,7 @@ impl NewArtifact {
             artifact_type,
             annotations,
             layers,
+            progress: Progress::new(context),
         })
     }
 
@@ -64,11 +68,12 @@ impl NewArtifact {
         subject: Option<&Descriptor>,
         tag: Option<&Tag>,
     ) -> Result<Manifest, CliError> {
+        let show = |event: CopyEvent<'_>| self.progress.show(event);
         let mut layers = Vec::new();
         for (path, layer) in self.layers {
             let reader = tokio::fs::File::open(&path).await;
             let mut reader = reader.map_err(|e| unreadable(&path, e))?;
-            sink.push_blob_from(&layer, &mut reader).await?;
+            copy::send_blob(sink, &layer, &mut reader, &show).await?;
             layers.push(layer);
         }
         let config = Descriptor::empty();

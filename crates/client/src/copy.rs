@@ -5,12 +5,14 @@
 //! their index, subjects before what refers to them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use futures_util::stream::{self, TryStreamExt};
 use oci::graph::{GraphLimits, Node};
 use oci::{ArtifactGraph, Descriptor, Digest, Manifest, Tag};
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::source::{ArtifactSink, ArtifactSource, TagOrDigest};
 use crate::{ClientError, walk};
@@ -199,14 +201,10 @@ pub async fn copy_blob(
         progress(CopyEvent::Present(blob));
         return Ok(());
     }
-    progress(CopyEvent::Started(blob));
     let (near, mut far) = tokio::io::duplex(BUFFER_BYTES);
     let read = async {
-        let mut near = Counted {
-            inner: near,
-            count: |bytes| progress(CopyEvent::Advanced(blob, bytes)),
-        };
-        let read = source.blob_to(blob, &mut near).await;
+        let mut near = near;
+        let read = fetch_blob(source, blob, &mut near, progress).await;
         // Without an orderly end the other side sees too few bytes, and refuses them.
         let _ = near.shutdown().await;
         read
@@ -218,46 +216,98 @@ pub async fn copy_blob(
     };
     match tokio::join!(read, write) {
         // The sink checked the digest, or has the blob from elsewhere by now.
-        (_, Ok(())) => {}
+        (_, Ok(())) => Ok(()),
         // The reader only noticed that nobody takes its bytes any more.
-        (Err(ClientError::Other { .. }) | Ok(()), Err(error)) => return Err(error),
-        (Err(error), Err(_)) => return Err(error),
+        (Err(ClientError::Other { .. }) | Ok(()), Err(error)) => Err(error),
+        (Err(error), Err(_)) => Err(error),
     }
+}
+
+/// Reads one blob into `writer`, as [`ArtifactSource::blob_to`] does, and tells how far it is.
+///
+/// # Errors
+/// Those of the source.
+pub async fn fetch_blob(
+    source: &dyn ArtifactSource,
+    blob: &Descriptor,
+    writer: &mut (dyn AsyncWrite + Send + Unpin),
+    progress: CopyProgress<'_>,
+) -> Result<(), ClientError> {
+    progress(CopyEvent::Started(blob));
+    let mut counted = Counted {
+        inner: writer,
+        count: |bytes| progress(CopyEvent::Advanced(blob, bytes)),
+    };
+    source.blob_to(blob, &mut counted).await?;
     progress(CopyEvent::Copied(blob));
     Ok(())
 }
 
-/// A writer that tells how much went through it.
-struct Counted<W, F> {
-    inner: W,
+/// Stores one blob from `reader`, as [`ArtifactSink::push_blob_from`] does, and tells how far it
+/// is.
+///
+/// # Errors
+/// Those of the sink.
+pub async fn send_blob(
+    sink: &dyn ArtifactSink,
+    blob: &Descriptor,
+    reader: &mut (dyn AsyncRead + Send + Unpin),
+    progress: CopyProgress<'_>,
+) -> Result<(), ClientError> {
+    progress(CopyEvent::Started(blob));
+    let mut counted = Counted {
+        inner: reader,
+        count: |bytes| progress(CopyEvent::Advanced(blob, bytes)),
+    };
+    sink.push_blob_from(blob, &mut counted).await?;
+    progress(CopyEvent::Copied(blob));
+    Ok(())
+}
+
+/// A reader or writer that tells how much went through it.
+struct Counted<T, F> {
+    inner: T,
     count: F,
+}
+
+impl<R: AsyncRead + Unpin, F: Fn(u64) + Unpin> AsyncRead for Counted<R, F> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.inner).poll_read(context, buffer);
+        (self.count)((buffer.filled().len() - before) as u64);
+        read
+    }
 }
 
 impl<W: AsyncWrite + Unpin, F: Fn(u64) + Unpin> AsyncWrite for Counted<W, F> {
     fn poll_write(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
         bytes: &[u8],
-    ) -> std::task::Poll<std::io::Result<usize>> {
-        let written = std::pin::Pin::new(&mut self.inner).poll_write(context, bytes);
-        if let std::task::Poll::Ready(Ok(count)) = &written {
+    ) -> Poll<std::io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(context, bytes);
+        if let Poll::Ready(Ok(count)) = &written {
             (self.count)(*count as u64);
         }
         written
     }
 
     fn poll_flush(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::pin::Pin::new(&mut self.inner).poll_flush(context)
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
     }
 
     fn poll_shutdown(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::pin::Pin::new(&mut self.inner).poll_shutdown(context)
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use client::ArtifactSource;
-use client::copy::CopyEvent;
+use client::copy::{self, CopyEvent};
 use oci::{Descriptor, Digest, Manifest};
 use serde::Serialize;
 
@@ -63,9 +63,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
     let mut files = Vec::new();
     for (title, layer) in titled {
         let place = prepare(&args, &title)?;
-        progress.show(CopyEvent::Started(layer));
-        write_file(&*source, layer, &place).await?;
-        progress.show(CopyEvent::Copied(layer));
+        write_file(&*source, layer, &place, &progress).await?;
         files.push(PulledFile {
             path: place,
             descriptor: layer.clone(),
@@ -186,6 +184,7 @@ async fn write_file(
     source: &dyn ArtifactSource,
     layer: &Descriptor,
     place: &Path,
+    progress: &Progress,
 ) -> Result<(), CliError> {
     let folder = place.parent().unwrap_or(Path::new("."));
     let temporary = folder.join(format!(".{}.part", layer.digest.hex()));
@@ -197,7 +196,8 @@ async fn write_file(
     let mut file = tokio::fs::File::create_new(&temporary)
         .await
         .map_err(unwritable)?;
-    let written = match source.blob_to(layer, &mut file).await {
+    let show = |event: CopyEvent<'_>| progress.show(event);
+    let written = match copy::fetch_blob(source, layer, &mut file, &show).await {
         Ok(()) => file.sync_all().await.map_err(unwritable),
         Err(e) => Err(e.into()),
     };

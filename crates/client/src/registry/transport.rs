@@ -23,6 +23,9 @@ const MAX_ERROR_BYTES: usize = 64 * 1024;
 /// The longest wait between two attempts, whatever `Retry-After` says.
 const MAX_DELAY: Duration = Duration::from_secs(20);
 
+/// The reason of an error that waiting again will hardly cure.
+const TIMED_OUT: &str = "it did not answer in time";
+
 /// The connections of a client.
 pub(super) struct Transport {
     clients: Clients,
@@ -87,7 +90,8 @@ impl Transport {
             match self.send_authorized(session, request).await {
                 Ok(response) if !is_transient(response.status()) => return Ok(response),
                 Ok(response) => tokio::time::sleep(response.retry_after().unwrap_or(delay)).await,
-                Err(ClientError::Unavailable { reason, .. }) => {
+                // Whoever was silent once for so long keeps a person waiting a second time.
+                Err(ClientError::Unavailable { reason, .. }) if reason != TIMED_OUT => {
                     tracing::debug!(%reason, "trying again");
                     tokio::time::sleep(delay).await;
                 }
@@ -161,7 +165,7 @@ impl Transport {
     /// signature that is as good as a password.
     pub(super) fn unavailable(&self, session: &Session, error: reqwest::Error) -> ClientError {
         let reason = match &error {
-            e if e.is_timeout() => "it did not answer in time",
+            e if e.is_timeout() => TIMED_OUT,
             e if e.is_connect() => "no connection",
             _ => "the connection broke",
         };
