@@ -147,9 +147,9 @@ impl Authority {
             path: config.folder.clone(),
             source,
         })?;
-        let root = vault.root_certificate(now)?;
+        let (root, new_root_key) = vault.root(now)?;
         let subject = AuthoritySubject::of_certificate(&root)?;
-        let (intermediate, key) = vault.intermediate(&subject, now)?;
+        let (intermediate, key) = vault.intermediate(&subject, new_root_key, now)?;
         Ok(Self {
             root_der: to_der(&root)?,
             intermediate_der: to_der(&intermediate)?,
@@ -182,21 +182,28 @@ struct Vault<'a> {
 }
 
 impl Vault<'_> {
-    fn root_certificate(&self, now: OffsetDateTime) -> Result<Certificate, AuthorityError> {
+    /// Returns the root, and its key only if that was made now: opening it takes a moment, and it
+    /// is seldom needed.
+    fn root(
+        &self,
+        now: OffsetDateTime,
+    ) -> Result<(Certificate, Option<AuthorityKey>), AuthorityError> {
         if let Some(certificate) = self.certificate("root")? {
             if !self.path("root.key").exists() {
                 return Err(self.key_missing("root"));
             }
-            return Ok(certificate);
+            return Ok((certificate, None));
         }
         let key = self.key_or_new("root")?;
         let params = root_params(&self.config.subject, now)?;
-        self.keep_certificate("root", params.self_signed(&key)?.der())
+        let certificate = self.keep_certificate("root", params.self_signed(&key)?.der())?;
+        Ok((certificate, Some(key)))
     }
 
     fn intermediate(
         &self,
         subject: &AuthoritySubject,
+        root_key: Option<AuthorityKey>,
         now: OffsetDateTime,
     ) -> Result<(Certificate, AuthorityKey), AuthorityError> {
         let kept = self.certificate("intermediate")?;
@@ -210,7 +217,8 @@ impl Vault<'_> {
                 return Ok((certificate, key));
             }
         }
-        let issuer = Issuer::new(root_params(subject, now)?, self.key_or_new("root")?);
+        let root_key = root_key.map_or_else(|| self.key_or_new("root"), Ok)?;
+        let issuer = Issuer::new(root_params(subject, now)?, root_key);
         let signed = intermediate_params(subject, now)?.signed_by(&key, &issuer)?;
         Ok((self.keep_certificate("intermediate", signed.der())?, key))
     }

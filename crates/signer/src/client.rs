@@ -28,9 +28,9 @@ use crate::service::{AttestRequest, ProfileChange, SignRequest, SignedEnvelope};
 /// How many connections are kept. One carries many requests; a second lets both sides parse on
 /// two processors.
 const CONNECTIONS: usize = 2;
-/// How often a connection is tried, and the pause between: a signer that restarts needs a moment
-/// to derive its key.
-const CONNECT_ATTEMPTS: u32 = 30;
+/// How often a connection is tried, and the pause between, ten seconds in all: a signer that
+/// starts needs a moment to derive its keys, twice as long at the first start.
+const CONNECT_ATTEMPTS: u32 = 100;
 const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 const QUEUE: usize = 256;
 

@@ -9,4 +9,5 @@ mod artifacts;
 mod reference;
 mod scanning;
 mod serve;
+mod sign;
 mod verify;
