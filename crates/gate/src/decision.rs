@@ -1,7 +1,7 @@
 //! Decisions: a tree of requirements, with what was found about each.
 
 use oci::Digest;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::Code;
@@ -10,7 +10,7 @@ use crate::Code;
 const MAX_TEXT_CHARS: usize = 400;
 
 /// What a policy says about an image at one moment.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Decision {
     /// The result.
@@ -31,7 +31,7 @@ pub struct Decision {
 }
 
 /// A policy by name, and by the digest of its bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyName {
     /// The name.
     pub name: String,
@@ -40,7 +40,7 @@ pub struct PolicyName {
 }
 
 /// The result of a decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DecisionResult {
     /// Every requirement passes.
@@ -63,7 +63,7 @@ impl DecisionResult {
 }
 
 /// The result of a requirement. The order is that of how bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RequirementResult {
     /// It holds.
@@ -75,7 +75,7 @@ pub enum RequirementResult {
 }
 
 /// What was found about one requirement, or about one part of it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Requirement {
     /// The name that the policy gives it, or what the part is about.
@@ -83,18 +83,18 @@ pub struct Requirement {
     /// The result.
     pub result: RequirementResult,
     /// Why it does not pass.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Code>,
     /// What was found, in words.
     pub reason: String,
     /// The manifests that this rests on.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Digest>,
     /// What to do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
     /// The parts.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<Requirement>,
 }
 

@@ -17,6 +17,7 @@ use crate::span::Span;
 use crate::yaml::{self, DocumentError};
 
 mod check;
+mod explain;
 
 /// Says what is wrong with a policy: line, column, member and reason.
 pub type PolicyError = DocumentError;
@@ -50,7 +51,7 @@ pub struct Role {
 
 /// A signer by attributes of its subject, as a Notary trust policy names it.
 #[derive(Clone, Debug)]
-pub struct Identity(DistinguishedName);
+pub struct Identity(DistinguishedName, String);
 
 /// A rule: a name, and what must hold.
 #[derive(Clone, Debug, Deserialize)]
@@ -353,6 +354,15 @@ impl Role {
     }
 }
 
+impl Role {
+    /// Returns whom the role names, in the words of the policy.
+    fn names(&self) -> Vec<&str> {
+        let profiles = self.profiles.iter().map(String::as_str);
+        let identities = self.identities.iter().map(|identity| identity.1.as_str());
+        profiles.chain(identities).collect()
+    }
+}
+
 impl FromStr for Identity {
     type Err = String;
 
@@ -362,7 +372,7 @@ impl FromStr for Identity {
             .strip_prefix(PREFIX)
             .ok_or_else(|| format!("expected `{PREFIX} …`, such as `{PREFIX} C=US, O=Example`"))?;
         match name.trim().parse() {
-            Ok(name) => Ok(Self(name)),
+            Ok(name) => Ok(Self(name, text.to_owned())),
             Err(error) => Err(format!("{error}")),
         }
     }

@@ -132,3 +132,8 @@ fn a_role_is_held_by_profile_or_by_subject() {
     let other = role("{identities: [\"x509.subject: C=US, ST=WA, O=Other\"]}");
     assert!(!other.holds(&signer("anybody")));
 }
+
+#[test]
+fn a_policy_says_what_it_requires() {
+    insta::assert_snapshot!(GatePolicy::parse(WHOLE).unwrap().explain());
+}
