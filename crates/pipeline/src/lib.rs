@@ -18,5 +18,6 @@ pub mod deploy;
 pub mod image_scan;
 pub mod probe;
 
+pub mod facts;
 pub mod git;
 pub mod provenance;

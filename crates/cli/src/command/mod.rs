@@ -21,6 +21,7 @@ mod db;
 mod sbom;
 mod scan;
 
+mod gate;
 mod inspect;
 mod trust;
 mod verify;
@@ -72,6 +73,7 @@ commands! {
     Scan => scan,
     Db => db,
     Trust => trust,
+    Gate => gate,
     Profile => profile,
     Signature => signature,
     Serve => serve,

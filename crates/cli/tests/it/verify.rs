@@ -12,14 +12,14 @@ use time::OffsetDateTime;
 use trust::jws::UnsignedEnvelope;
 use trust::{EnvelopeRequest, SignatureAlgorithm, SigningScheme, TargetArtifact};
 
-const SCOPE: &str = "registry.example/apps/shop";
+pub(crate) const SCOPE: &str = "registry.example/apps/shop";
 
 /// A layout with one image, a folder for settings, and a signer.
-struct World {
+pub(crate) struct World {
     folder: TempDir,
     root: TestCertificate,
     leaf: TestCertificate,
-    image: Manifest,
+    pub(crate) image: Manifest,
     layout: Layout,
     runtime: tokio::runtime::Runtime,
 }
@@ -50,7 +50,7 @@ impl World {
     }
 
     /// A world in which the root and the policy are in place.
-    fn trusting() -> Self {
+    pub(crate) fn trusting() -> Self {
         let world = Self::new();
         let add = [
             "trust",
@@ -66,11 +66,11 @@ impl World {
         world
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) {
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) {
         std::fs::write(self.folder.path().join(name), bytes).unwrap();
     }
 
@@ -87,7 +87,7 @@ impl World {
     }
 
     /// Signs a target and attaches the signature to the image.
-    fn sign(&self, target: &Descriptor, expiry: Option<OffsetDateTime>) {
+    pub(crate) fn sign(&self, target: &Descriptor, expiry: Option<OffsetDateTime>) {
         let unsigned = UnsignedEnvelope::new(EnvelopeRequest {
             target: TargetArtifact::of(target),
             scheme: SigningScheme::SigningAuthority,
@@ -110,7 +110,7 @@ impl World {
         self.push(&manifest(subject, config, vec![layer]), None);
     }
 
-    fn reference(&self) -> String {
+    pub(crate) fn reference(&self) -> String {
         format!("oci:{}:v1", self.path("layout"))
     }
 
@@ -125,14 +125,14 @@ impl World {
         command.output().unwrap()
     }
 
-    fn succeeds(&self, arguments: &[&str]) -> String {
+    pub(crate) fn succeeds(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let said = self.words(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}: {said}");
         self.words(&output.stdout)
     }
 
-    fn fails(&self, code: i32, arguments: &[&str]) -> String {
+    pub(crate) fn fails(&self, code: i32, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let said = self.words(&output.stdout) + &self.words(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");

@@ -211,25 +211,7 @@ async fn facts(
     (question, evidence): (&Question<'_>, Evidence),
 ) -> Result<Facts, JudgeError> {
     let repository = scope(front, question.repository);
-    let mut facts = Facts::new(&repository, evidence.graph, clock::now());
-    facts.outcomes = evidence.outcomes;
-    facts.attestations = evidence.attestations;
-    facts.contents = evidence
-        .contents
-        .into_iter()
-        .map(|(digest, content)| {
-            let content = gate::Content {
-                media_type: content.media_type,
-                bytes: content.bytes,
-            };
-            (digest, content)
-        })
-        .collect();
-    facts.problems = evidence
-        .problems
-        .into_iter()
-        .map(|problem| (problem.digest, problem.reason))
-        .collect();
+    let mut facts = pipeline::facts::of_evidence(&repository, evidence, clock::now());
     facts.policies = stored.policy_digests();
     facts.newest_known = newest_known(front, question).await?.1;
     Ok(facts)
