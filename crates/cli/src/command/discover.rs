@@ -196,7 +196,7 @@ fn line(entry: &Entry) -> String {
     let size = render::bytes(entry.content_size);
     let remark = match (&entry.problem, &entry.unverified_signer) {
         (Some(problem), _) => render::sanitise(problem),
-        (None, Some(signer)) => format!("says `{}`, not verified", render::sanitise(signer)),
+        (None, Some(signer)) => format!("signed by `{}` (not verified)", render::sanitise(signer)),
         (None, None) => size,
     };
     format!("{kind}  {}  {remark}", entry.digest)

@@ -441,3 +441,14 @@ fn inspect_shows_claims_and_says_that_they_are_claims() {
     assert!(envelopes.iter().any(|one| one["problem"].is_string()));
     assert!(envelopes.iter().any(|one| one["claims"].is_object()));
 }
+
+#[test]
+fn discover_draws_signers_and_says_that_nobody_verified_them() {
+    let world = World::trusting();
+    world.sign(&world.image.descriptor(), Some(NOW));
+    insta::assert_snapshot!(world.succeeds(&["discover", &world.reference()]), @r"
+    oci:DIR/layout@HASH
+    └── application/vnd.cncf.notary.signature  HASH  signed by `ci-build` (not verified)
+    graph root HASH
+    ");
+}
