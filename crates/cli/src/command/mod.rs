@@ -26,6 +26,9 @@ mod inspect;
 mod trust;
 mod verify;
 
+mod deployment;
+mod run;
+
 mod completion;
 mod version;
 
@@ -77,6 +80,8 @@ commands! {
     Profile => profile,
     Signature => signature,
     Serve => serve,
+    Run => run,
+    Deployment => deployment,
     Version => version,
     Completion => completion,
 }

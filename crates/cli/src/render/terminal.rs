@@ -22,6 +22,15 @@ pub(crate) fn ask_secret(question: &str) -> Result<String, CliError> {
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
+/// Asks for a line.
+pub(crate) fn ask(question: &str) -> Result<String, CliError> {
+    super::to_stderr(question);
+    let mut line = String::new();
+    let read = std::io::stdin().lock().read_line(&mut line);
+    read.map_err(|e| CliError::config("the terminal could not be read").because(e))?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
 /// A terminal without echo, until this is dropped.
 struct Quiet {
     before: Termios,

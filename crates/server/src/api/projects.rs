@@ -23,7 +23,7 @@ use crate::error::{ApiError, ErrorKind, chain};
 use crate::state::Front;
 
 /// How long removing a project waits for its containers to be taken away.
-const REMOVAL_LIMIT: Duration = Duration::from_secs(60);
+const REMOVAL_LIMIT: Duration = Duration::from_secs(40);
 
 /// A declarative file, with the files that it names.
 #[derive(Clone, Debug, Serialize, Deserialize)]

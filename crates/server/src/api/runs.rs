@@ -130,6 +130,9 @@ pub struct Awaiting {
     /// The decision that would be approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Value>,
+    /// The same as a tree, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<String>,
 }
 
 /// What a person says about a run that waits.
@@ -496,6 +499,9 @@ fn awaiting(state: &RunState, rows: &[ActionRow]) -> Option<Awaiting> {
         until,
         graph_root: verdict.map(|verdict| verdict.graph_root.clone()),
         decision: gate.and_then(|row| row.document.pointer("/note/decision").cloned()),
+        tree: gate
+            .and_then(|row| row.document.pointer("/note/tree")?.as_str())
+            .map(str::to_owned),
     })
 }
 

@@ -243,7 +243,7 @@ async fn last_check(
     };
     log::write(front, &loaded.row.id, action.as_str(), &verdict.tree).await;
     if !verdict.allowed {
-        let note = Some(json!({"decision": verdict.json}));
+        let note = Some(json!({"decision": verdict.json, "tree": verdict.tree}));
         let refused = Refused::new(&verdict.code, verdict.message);
         return Ok(Err(Refused { note, ..refused }));
     }

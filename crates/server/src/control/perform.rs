@@ -255,7 +255,7 @@ async fn gate(front: &Front, loaded: &Loaded, action: &Name, wanted: &Gate) -> E
     };
     log::write(front, &loaded.row.id, action.as_str(), &verdict.tree).await;
     attach_summary(front, loaded, action, (&question, &verdict)).await;
-    let note = Some(json!({"decision": verdict.json}));
+    let note = Some(json!({"decision": verdict.json, "tree": verdict.tree}));
     match (&verdict.graph_root, verdict.allowed) {
         (Some(graph_root), true) => {
             let produced = ProducedVerdict {
