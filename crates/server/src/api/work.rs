@@ -92,7 +92,6 @@ async fn fail(
     Body(failed): Body<FailureReport>,
 ) -> Result<StatusCode, ApiError> {
     caller.require_worker()?;
-    let about = (&failed.holder, failed.reason, failed.retry);
-    report::fail(&front, job, about).await?;
+    report::fail(&front, job, failed).await?;
     Ok(StatusCode::NO_CONTENT)
 }

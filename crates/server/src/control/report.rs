@@ -18,7 +18,9 @@ use super::perform::{PROVENANCE, RUN_ACCOUNT, sign_artifacts};
 use super::runs::{Loaded, RETIRE_JOB, Step, apply, load};
 use super::work::{JobPayload, deployment_id, run_image};
 use super::{log, perform, projects};
-use crate::api::worker::{AttachedArtifact, Holder, LogBatch, MAX_LOG_BATCH_LINES, WorkOutcome};
+use crate::api::worker::{
+    AttachedArtifact, FailureReport, Holder, LogBatch, MAX_LOG_BATCH_LINES, WorkOutcome,
+};
 use crate::clock;
 use crate::error::{ApiError, chain};
 use crate::source::StoreSource;
@@ -26,6 +28,9 @@ use crate::state::Front;
 
 /// How long a job rests before it is tried again.
 const RETRY_PAUSE: time::Duration = time::Duration::seconds(3);
+
+/// How long an old version goes on after the switch.
+const RETIRE_PAUSE: time::Duration = time::Duration::seconds(2);
 
 /// An attempt at an action that a worker reports about.
 struct Attempt {
@@ -118,21 +123,15 @@ pub(crate) async fn complete(
 }
 
 /// Takes the report of a failure: the job is tried again, or its action has failed.
-pub(crate) async fn fail(
-    front: &Front,
-    job: i64,
-    (holder, reason, retry): (&Holder, String, bool),
-) -> Result<(), ApiError> {
+pub(crate) async fn fail(front: &Front, job: i64, report: FailureReport) -> Result<(), ApiError> {
+    let reason = format!("{}: {}", report.code, report.reason);
     let failure = store::queue::Failure {
         reason: reason.clone(),
-        retry_at: retry.then(|| clock::now() + RETRY_PAUSE),
+        retry_at: report.retry.then(|| clock::now() + RETRY_PAUSE),
     };
     let (row, payload) = find(front, job).await?;
-    let state = front
-        .store
-        .queue
-        .fail(&lease(job, holder), &failure)
-        .await?;
+    let lease = lease(job, &report.holder);
+    let state = front.store.queue.fail(&lease, &failure).await?;
     forget_token(front, job).await;
     if state != JobState::Dead {
         if let JobPayload::Action { run, action, .. } = payload {
@@ -158,10 +157,7 @@ pub(crate) async fn bury(front: &Front, row: &JobRow, reason: &str) -> Result<()
         let event = Event::Failed {
             action,
             attempt,
-            failure: Failure {
-                code: "work-failed".to_owned(),
-                message: reason.to_owned(),
-            },
+            failure: dead_failure(reason),
         };
         if let Err(error) = apply(front, &run, event.into()).await {
             // The run went on without it: superseded, or failed for another reason.
@@ -171,6 +167,20 @@ pub(crate) async fn bury(front: &Front, row: &JobRow, reason: &str) -> Result<()
     front.store.queue.forget(row.id).await?;
     front.control.changed();
     Ok(())
+}
+
+/// The reason of a dead job is `code: message`, unless it died without a word.
+fn dead_failure(reason: &str) -> Failure {
+    let is_code = |text: &str| {
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        !text.is_empty() && text.bytes().all(allowed)
+    };
+    let parts = reason.split_once(": ").filter(|(code, _)| is_code(code));
+    let (code, message) = parts.unwrap_or(("worker-lost", reason));
+    Failure {
+        code: code.to_owned(),
+        message: message.to_owned(),
+    }
 }
 
 /// Checks and keeps what came out of an action; the inner error is a failure of the action.
@@ -335,7 +345,9 @@ async fn switch(
         environment: Box::new(found),
         keep: Some(id.clone()),
     };
-    let retire = NewJob::new(RETIRE_JOB, payload.to_json(), clock::now());
+    // Requests that are under way in the old version may end there.
+    let later = clock::now() + RETIRE_PAUSE;
+    let retire = NewJob::new(RETIRE_JOB, payload.to_json(), later);
     let retire = retire.once(format!("retire/{environment}/{id}"));
     front.store.queue.enqueue(&retire).await?;
     Ok(Deployed {

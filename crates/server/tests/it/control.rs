@@ -1,5 +1,9 @@
 //! The control loop, from an applied project to a switched route, with a real signer.
 
+mod projects;
+mod refusals;
+mod restart;
+
 use serde_json::{Value, json};
 
 use crate::harness::MANIFEST;

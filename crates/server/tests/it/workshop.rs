@@ -3,6 +3,7 @@
 //! The signer is the real one behind its socket; the worker speaks the real protocol, but says
 //! what the test wants it to say.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::harness::{Answer, MANIFEST, send};
 const WORKER_SECRET: &str = "worker-secret";
 const ADMIN_TOKEN_ACCOUNT: &str = "admin";
 /// How long a test waits for what must happen by itself.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Everything that the control loop needs.
 pub(crate) struct Workshop {
@@ -36,8 +37,13 @@ pub(crate) struct Workshop {
 impl Workshop {
     /// Starts over what lies in `folder`.
     pub(crate) async fn start(folder: &Path) -> Self {
+        Self::start_at(folder, "127.0.0.1:0".parse().unwrap()).await
+    }
+
+    /// Starts over what lies in `folder`, on the address that it had before.
+    pub(crate) async fn start_at(folder: &Path, address: SocketAddr) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), None).await;
+        let listener = Listener::bind(address, None).await;
         let listener = listener.unwrap();
         let url = listener.url();
         let socket = folder.join("signer.sock");
@@ -64,6 +70,9 @@ impl Workshop {
             tokio::spawn(listener.serve(router(front.clone()), stopped)),
         ];
         let admin = administrator(&front).await;
+        // Deriving the key from the secret takes seconds when all tests do it at the same time.
+        let ready = async { while front.signer.ping().await.is_err() {} };
+        tokio::time::timeout(PATIENCE, ready).await.unwrap();
         Self {
             front,
             url,
@@ -80,6 +89,35 @@ impl Workshop {
         for task in self.tasks {
             task.await.unwrap();
         }
+    }
+
+    /// Ends everything at once, wherever it is.
+    pub(crate) async fn kill(self) {
+        for task in self.tasks {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+
+    /// Returns the address that it listens on.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.url.strip_prefix("http://").unwrap().parse().unwrap()
+    }
+
+    /// Asks for a job without waiting.
+    pub(crate) async fn lease_nothing(&self) -> Value {
+        let request = json!({"owner": "by-hand", "waitSecs": 0});
+        let what = ("POST", "/api/v1/worker/lease");
+        self.get(WORKER_SECRET, what, request).await
+    }
+
+    /// Puts a manifest as the administrator.
+    pub(crate) async fn put_manifest(&self, path: &str, manifest: &Value) {
+        let request = self.client.put(format!("{}{path}", self.url));
+        let request = request.header("content-type", MANIFEST);
+        let bytes = serde_json::to_vec(manifest).unwrap();
+        let answer = send(request.bearer_auth(&self.admin).body(bytes)).await;
+        assert_eq!(answer.status, StatusCode::CREATED);
     }
 
     /// Sends a request with a JSON body under a token.
