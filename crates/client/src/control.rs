@@ -4,6 +4,7 @@
 //! token goes to the server's own origin and nowhere else: redirects are not followed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::{BoxStream, StreamExt};
 use reqwest::{Method, StatusCode};
@@ -20,6 +21,8 @@ use crate::http_client::{self, Clients, HttpOptions};
 pub const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
 /// The longest line of a stream, in bytes. Log lines are cut at 16 KiB by the server.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
+/// How long a large upload may take: 200 MB over a line of 3 Mbit/s.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
 /// A connection to the control API of one server, under one account.
 #[derive(Clone)]
@@ -151,6 +154,19 @@ impl ControlClient {
         self.json(self.request(Method::PUT, path)?.json(body)).await
     }
 
+    /// Puts bytes at `path`, such as a database, with the time that a large body may take.
+    ///
+    /// # Errors
+    /// Everything that [`ControlError`] names.
+    pub async fn put_bytes<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        bytes: Vec<u8>,
+    ) -> Result<T, ControlError> {
+        let request = self.request(Method::PUT, path)?.body(bytes);
+        self.json_within(request, UPLOAD_TIMEOUT).await
+    }
+
     /// Deletes what is at `path`.
     ///
     /// # Errors
@@ -195,7 +211,16 @@ impl ControlClient {
         &self,
         request: reqwest::RequestBuilder,
     ) -> Result<T, ControlError> {
-        let request = request.timeout(http_client::REQUEST_TIMEOUT);
+        self.json_within(request, http_client::REQUEST_TIMEOUT)
+            .await
+    }
+
+    async fn json_within<T: DeserializeOwned>(
+        &self,
+        request: reqwest::RequestBuilder,
+        limit: Duration,
+    ) -> Result<T, ControlError> {
+        let request = request.timeout(limit);
         let response = request.send().await.map_err(|e| self.unavailable(e))?;
         let response = self.accepted(response).await?;
         let body = self.body(response).await?;

@@ -48,6 +48,10 @@ enum Action {
     },
     /// Say what is in the database, and how old it is.
     Status,
+    /// Bring the database to the Countersign server, whose scans use it from then on.
+    ///
+    /// Only an administrator may. What the server had before is replaced.
+    Push,
 }
 
 #[derive(Serialize)]
@@ -57,6 +61,13 @@ struct Shown {
     #[serde(flatten)]
     status: DatabaseStatus,
     age_days: i64,
+}
+
+#[derive(Serialize)]
+struct Pushed {
+    server: String,
+    #[serde(flatten)]
+    status: DatabaseStatus,
 }
 
 /// Does what the action says, and shows what is in the database then.
@@ -75,6 +86,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
             let database = tokio::task::block_in_place(|| scanning::load(&folder))?;
             database.status().clone()
         }
+        Action::Push => return push(&folder, context).await,
     };
     let shown = Shown {
         age_days: (context.now() - status.built).whole_days(),
@@ -82,6 +94,30 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
         status,
     };
     context.print(&shown, text)?;
+    Ok(ExitCode::Done)
+}
+
+/// The database is opened first: a damaged one is better refused here than there.
+async fn push(folder: &Path, context: &Context) -> Result<ExitCode, CliError> {
+    tokio::task::block_in_place(|| scanning::load(folder))?;
+    let bytes = crate::context::read_file(&folder.join(advisories::FILE_NAME))?;
+    let server = context.control(None).await?;
+    let status: DatabaseStatus = server.put_bytes("api/v1/advisories", bytes).await?;
+    let pushed = Pushed {
+        server: server.base().to_string(),
+        status,
+    };
+    context.print(&pushed, |pushed| {
+        let counts = pushed.status.advisories.iter();
+        let counts =
+            counts.map(|(name, count)| format!("{count} of {}", render::sanitise(name.as_str())));
+        let counts: Vec<String> = counts.collect();
+        format!(
+            "{} scans with {} advisories\n",
+            pushed.server,
+            counts.join(", ")
+        )
+    })?;
     Ok(ExitCode::Done)
 }
 

@@ -263,3 +263,18 @@ fn zip(content: &str) -> Vec<u8> {
     archive.finish().unwrap();
     bytes
 }
+
+#[test]
+fn the_server_scans_with_what_an_administrator_brings() {
+    let environment = TestEnvironment::with_server();
+    let push = ["db", "push", "--server", "http://SERVER"];
+    environment.run(&["db", "import", ADVISORIES]);
+    let refused = environment.run(&push);
+    assert!(refused.starts_with("exit 4\n"), "{refused}");
+    let login = ["login", "SERVER", "--username", "admin", "--password-stdin"];
+    environment.run_reading(&login, "data/admin.token");
+    let pushed = environment.json(&push);
+    let own = environment.json(&["db", "status"]);
+    assert_eq!(pushed["digest"], own["digest"]);
+    assert_eq!(pushed["advisories"], own["advisories"]);
+}
