@@ -20,7 +20,7 @@ use crate::auth::{NewToken, SecretError, hash_token};
 use crate::listen::{ListenError, TlsFiles, check_address};
 use crate::observe::LogFormat;
 use crate::roles::front::FrontSettings;
-use crate::roles::signer::SignerSettings;
+use crate::roles::signer::{AuthorityOptions, SignerSettings};
 use crate::roles::worker::WorkerSettings;
 use crate::roles::{ChildSettings, Role, RoleSettings, stop_signal};
 use child::Child;
@@ -38,6 +38,8 @@ pub struct ServeOptions {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Where the secret that unlocks the signing keys comes from.
     pub unlock: signer::custody::UnlockSource,
+    /// What was chosen of the certificate authority.
+    pub authority: AuthorityOptions,
     /// How the log is written.
     pub log_format: LogFormat,
     /// What is logged.
@@ -249,6 +251,7 @@ impl Plan {
             allowed_uids: vec![ids.map_or_else(folders::own_uid, |ids| ids.front)],
             unlock: self.unlock.clone(),
             public_url: self.public_url(),
+            authority: self.options.authority.clone(),
         }
     }
 

@@ -169,6 +169,11 @@ impl Authority {
         pem(&self.intermediate_der) + &pem(&self.root_der)
     }
 
+    /// Returns where the leaves say that the revocation list is.
+    pub fn crl_url(&self) -> Option<&str> {
+        self.crl_url.as_deref()
+    }
+
     /// Returns the attributes that all subjects share.
     pub fn subject(&self) -> &AuthoritySubject {
         &self.subject

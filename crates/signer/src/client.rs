@@ -97,6 +97,8 @@ pub struct AuthorityChain {
     pub chain_pem: String,
     /// What all subjects share.
     pub subject: AuthoritySubject,
+    /// Where the leaves say that the revocation list is.
+    pub crl_url: Option<String>,
 }
 
 /// A revocation list, whole.
@@ -287,10 +289,12 @@ impl SignerClient {
                 root_pem,
                 chain_pem,
                 subject,
+                crl_url,
             } => Ok(AuthorityChain {
                 root_pem,
                 chain_pem,
                 subject,
+                crl_url,
             }),
             _ => Err(SignerClientError::Unexpected),
         }

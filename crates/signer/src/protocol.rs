@@ -158,6 +158,8 @@ pub enum Response {
         chain_pem: String,
         /// What all subjects share.
         subject: AuthoritySubject,
+        /// Where the leaves say that the revocation list is.
+        crl_url: Option<String>,
     },
     /// A piece of the revocation list.
     RevocationList {

@@ -334,6 +334,7 @@ async fn dispatch(signer: &Arc<Signer>, request: Request) -> Result<Response, Si
             root_pem: signer.authority().root_pem(),
             chain_pem: signer.authority().chain_pem(),
             subject: signer.authority().subject().clone(),
+            crl_url: signer.authority().crl_url().map(str::to_owned),
         },
         Request::RevocationList { number, offset } => list_piece(signer, number, offset).await?,
     })

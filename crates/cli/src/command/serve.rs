@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use server::observe::{LogFormat, init_log};
 use server::roles::Role;
+use server::roles::signer::AuthorityOptions;
 use server::supervisor::ServeError;
 use server::{ServeOptions, roles};
+use signer::AuthoritySubject;
 use signer::custody::UnlockSource;
 use signer::custody::unlock::ROOT_DEFAULT_PATH;
 
@@ -44,6 +46,18 @@ pub(crate) struct Args {
     /// An open file descriptor to read that secret from.
     #[arg(long, value_name = "N")]
     unlock_fd: Option<u32>,
+    /// The subject of the certificate authority that the first start makes; trust policies name
+    /// it, and it cannot be changed later.
+    #[arg(
+        long,
+        value_name = "SUBJECT",
+        default_value = "C=US, ST=WA, O=Countersign"
+    )]
+    authority: AuthoritySubject,
+    /// Where verifiers fetch the revocation list; plain HTTP, and stable: every signature names it
+    /// [default: /pki/ca.crl of the public URL, on port 80 when that is HTTPS].
+    #[arg(long, value_name = "URL", value_parser = parse_crl_url)]
+    crl_url: Option<String>,
     /// How the log is written to standard error.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: Format,
@@ -104,11 +118,23 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
         public_url: args.public_url,
         tls: args.tls_cert.zip(args.tls_key),
         unlock,
+        authority: AuthorityOptions {
+            subject: args.authority,
+            crl_url: args.crl_url,
+        },
         log_format,
         log_filter,
     };
     server::serve(options).await.map_err(failed)?;
     Ok(ExitCode::Done)
+}
+
+fn parse_crl_url(text: &str) -> Result<String, String> {
+    let parsed: Result<url::Url, _> = text.parse();
+    match parsed {
+        Ok(url) if url.scheme() == "http" && url.host().is_some() => Ok(url.into()),
+        _ => Err("expected an `http` URL: verifiers fetch revocation lists without TLS".to_owned()),
+    }
 }
 
 fn failed(error: ServeError) -> CliError {

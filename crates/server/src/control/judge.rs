@@ -25,7 +25,6 @@ use super::perform::RUN_ACCOUNT;
 use super::projects;
 use crate::clock;
 use crate::error::{ApiError, ErrorKind, chain};
-use crate::roles::signer::CRL_PATH;
 use crate::source::StoreSource;
 use crate::state::Front;
 
@@ -341,7 +340,7 @@ struct Crls {
 impl Crls {
     async fn new(front: &Front) -> Result<Self, JudgeError> {
         Ok(Self {
-            own_url: format!("{}{CRL_PATH}", front.public_url),
+            own_url: front.signer.authority().await?.crl_url.unwrap_or_default(),
             own: front.signer.revocation_list().await?.der,
             others: HttpCrls::new(&HttpOptions::default()).map_err(JudgeError::Client)?,
         })

@@ -35,6 +35,46 @@ pub struct SignerSettings {
     pub unlock: String,
     /// The URL under which relying parties reach this server, for revocation lists.
     pub public_url: String,
+    /// What was chosen of the authority.
+    pub authority: AuthorityOptions,
+}
+
+/// What can be chosen of the certificate authority.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct AuthorityOptions {
+    /// The subject attributes of an authority that is made now.
+    pub subject: AuthoritySubject,
+    /// Where verifiers fetch the revocation list.
+    pub crl_url: Option<String>,
+}
+
+impl AuthorityOptions {
+    /// Returns where verifiers fetch the revocation list of a server at `public_url`.
+    ///
+    /// Lists are signed, and verifiers fetch them over plain HTTP only (RFC 5280 §8 warns of
+    /// lists over TLS). A server that speaks TLS names port 80 of its host; something there must
+    /// hand the list on.
+    pub fn crl_url(&self, public_url: &str) -> String {
+        if let Some(url) = &self.crl_url {
+            return url.clone();
+        }
+        let base = public_url.trim_end_matches('/');
+        match base.strip_prefix("https://") {
+            None => format!("{base}{CRL_PATH}"),
+            Some(rest) => {
+                let authority = rest.split('/').next().unwrap_or(rest);
+                let host = authority
+                    .rsplit_once(':')
+                    .map_or(authority, |(host, port)| {
+                        match port.bytes().all(|byte| byte.is_ascii_digit()) {
+                            true => host,
+                            false => authority,
+                        }
+                    });
+                format!("http://{host}{CRL_PATH}")
+            }
+        }
+    }
 }
 
 /// Gives up what the signer does not need. Called while the process has one thread: the
@@ -77,15 +117,15 @@ fn open_records(folder: &Path) -> anyhow::Result<Arc<dyn Records>> {
 
 fn config(settings: SignerSettings) -> anyhow::Result<SignerConfig> {
     let secret = UnlockSecret::parse(settings.unlock.into_bytes())?;
-    let public_url = settings.public_url.trim_end_matches('/');
+    let crl_url = settings.authority.crl_url(&settings.public_url);
     let mut allowed_uids = settings.allowed_uids;
     allowed_uids.push(rustix::process::getuid().as_raw());
     Ok(SignerConfig {
         service: ServiceConfig {
             authority: AuthorityConfig {
                 folder: settings.folder.join("keys"),
-                subject: AuthoritySubject::default(),
-                crl_url: Some(format!("{public_url}{CRL_PATH}")),
+                subject: settings.authority.subject,
+                crl_url: Some(crl_url),
                 kdf_cost: KdfCost::DEFAULT,
             },
             unlock: UnlockSource::Given(secret),
@@ -96,4 +136,31 @@ fn config(settings: SignerSettings) -> anyhow::Result<SignerConfig> {
         socket_group: settings.socket_group,
         allowed_uids,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn revocation_lists_are_fetched_over_plain_http() {
+        let chosen = AuthorityOptions {
+            crl_url: Some("http://crl.example/ca.crl".to_owned()),
+            ..AuthorityOptions::default()
+        };
+        assert_eq!(
+            chosen.crl_url("https://a.example"),
+            "http://crl.example/ca.crl"
+        );
+        for (public_url, expected) in [
+            ("http://127.0.0.1:5000", "http://127.0.0.1:5000/pki/ca.crl"),
+            ("http://a.example/", "http://a.example/pki/ca.crl"),
+            ("https://a.example", "http://a.example/pki/ca.crl"),
+            ("https://a.example:5443/", "http://a.example/pki/ca.crl"),
+            ("https://[::1]:5443", "http://[::1]/pki/ca.crl"),
+            ("https://[::1]", "http://[::1]/pki/ca.crl"),
+        ] {
+            assert_eq!(AuthorityOptions::default().crl_url(public_url), expected);
+        }
+    }
 }

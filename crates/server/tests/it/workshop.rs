@@ -54,6 +54,7 @@ impl Workshop {
             allowed_uids: Vec::new(),
             unlock: "an unlocking secret of a test".to_owned(),
             public_url: url.clone(),
+            authority: server::roles::signer::AuthorityOptions::default(),
         };
         std::fs::create_dir_all(&settings.folder).unwrap();
         let signer = server::roles::signer::run(settings, stopped.clone());

@@ -1,5 +1,7 @@
 //! The subject attributes that all certificates of an authority share.
 
+use std::str::FromStr;
+
 use der::asn1::{PrintableStringRef, Utf8StringRef};
 use der::oid::ObjectIdentifier;
 use der::{Any, Tag, Tagged as _};
@@ -51,9 +53,43 @@ pub enum SubjectError {
         /// The most characters.
         limit: usize,
     },
-    /// A certificate of ours lacks an attribute.
-    #[error("the root certificate names no {0}")]
+    /// An attribute is not there.
+    #[error("the authority's subject names no {0}")]
     Missing(&'static str),
+    /// There is something else than the three attributes.
+    #[error(
+        "`{0}` is not a subject: expected `C=US, ST=WA, O=Example`, each once and nothing else"
+    )]
+    Shape(String),
+}
+
+impl FromStr for AuthoritySubject {
+    type Err = SubjectError;
+
+    /// Parses `C=US, ST=WA, O=Example`: the three attributes, once each, in any order.
+    fn from_str(text: &str) -> Result<Self, SubjectError> {
+        let find = |name: &str, missing| {
+            let mut values = text.split(',').filter_map(|part| {
+                let (key, value) = part.split_once('=')?;
+                (key.trim() == name).then(|| value.trim().to_owned())
+            });
+            let value = values.next().ok_or(SubjectError::Missing(missing))?;
+            match values.next() {
+                None => Ok(value),
+                Some(_) => Err(SubjectError::Shape(text.chars().take(160).collect())),
+            }
+        };
+        let subject = Self {
+            country: find("C", "country (`C`)")?,
+            state: find("ST", "state or province (`ST`)")?,
+            organization: find("O", "organization (`O`)")?,
+        };
+        if text.split(',').count() != 3 {
+            return Err(SubjectError::Shape(text.chars().take(160).collect()));
+        }
+        subject.check()?;
+        Ok(subject)
+    }
 }
 
 impl AuthoritySubject {
@@ -173,6 +209,28 @@ mod tests {
                 subject.check(),
                 Err(SubjectError::Attribute { .. })
             ));
+        }
+    }
+
+    #[test]
+    fn a_subject_is_three_attributes() {
+        let subject: AuthoritySubject = "O=Example Ltd, C=DE,ST=Berlin".parse().unwrap();
+        let profile = "ci".parse().unwrap();
+        let identity = subject.identity(&profile);
+        assert_eq!(
+            identity,
+            "x509.subject: C=DE, ST=Berlin, O=Example Ltd, CN=ci"
+        );
+        for bad in [
+            "",
+            "C=DE,ST=Berlin",
+            "C=DE,ST=Berlin,O=a,O=b",
+            "C=DE,ST=Berlin,O=a,CN=x",
+            "C=Germany,ST=Berlin,O=a",
+            "C=DE,ST=Berlin,O=",
+            "C=DE,ST=Berlin,O=a,b",
+        ] {
+            assert!(bad.parse::<AuthoritySubject>().is_err(), "{bad}");
         }
     }
 
