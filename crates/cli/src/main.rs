@@ -8,6 +8,7 @@ mod args;
 mod command;
 
 mod artifact;
+mod background;
 mod scanning;
 mod target;
 mod trust_config;

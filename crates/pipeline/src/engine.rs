@@ -27,6 +27,8 @@ const MAX_OPEN_FILES: u64 = 20_000;
 const MAX_PROCESSES: u64 = 32_768;
 /// How long a program may take to print its version.
 const VERSION_LIMIT: Duration = Duration::from_secs(30);
+/// How long each step of closing may take.
+const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 /// How long the API service may take to create its socket.
 const SERVICE_START_LIMIT: Duration = Duration::from_secs(30);
 /// How often the socket is looked for meanwhile.
@@ -317,6 +319,23 @@ impl ContainerEngine {
             "transports": {"docker": docker, "containers-storage": {"": accept}},
         });
         write_private(path, document.to_string().as_bytes())
+    }
+
+    /// Takes down what the storage keeps mounted, unless containers run: so that its folder can
+    /// be removed once everything has stopped. What cannot be unmounted stays.
+    pub async fn close(&self) {
+        let running = self.podman().args(["ps", "--quiet"]);
+        match runner::capture(&running, CLOSE_LIMIT).await {
+            Ok(output) if output.stdout.is_empty() => {}
+            _ => return,
+        }
+        let Some(umount) = find_program("umount") else {
+            return;
+        };
+        for name in ["storage/overlay", "storage", "run"] {
+            let command = CommandLine::new(&umount).arg(self.folder.join(name));
+            let _ = runner::capture(&command, CLOSE_LIMIT).await;
+        }
     }
 
     fn config(&self, name: &str) -> PathBuf {

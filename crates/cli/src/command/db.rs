@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use client::control::ControlClient;
 use client::download::download;
 use pipeline::advisories;
 use scan::{Advisories, DatabaseBuilder, DatabaseStatus};
@@ -97,12 +98,20 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
     Ok(ExitCode::Done)
 }
 
-/// The database is opened first: a damaged one is better refused here than there.
-async fn push(folder: &Path, context: &Context) -> Result<ExitCode, CliError> {
+/// Brings the database in `folder` to a server, which checks it and says what it has then. It is
+/// opened first: a damaged one is better refused here than there.
+pub(super) async fn upload(
+    folder: &Path,
+    server: &ControlClient,
+) -> Result<DatabaseStatus, CliError> {
     tokio::task::block_in_place(|| scanning::load(folder))?;
     let bytes = crate::context::read_file(&folder.join(advisories::FILE_NAME))?;
+    Ok(server.put_bytes("api/v1/advisories", bytes).await?)
+}
+
+async fn push(folder: &Path, context: &Context) -> Result<ExitCode, CliError> {
     let server = context.control(None).await?;
-    let status: DatabaseStatus = server.put_bytes("api/v1/advisories", bytes).await?;
+    let status = upload(folder, &server).await?;
     let pushed = Pushed {
         server: server.base().to_string(),
         status,

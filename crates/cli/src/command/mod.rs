@@ -8,6 +8,7 @@ mod logout;
 mod attach;
 mod copy;
 mod discover;
+mod down;
 mod list;
 mod profile;
 mod pull;
@@ -16,6 +17,7 @@ mod serve;
 mod sign;
 mod signature;
 mod tag;
+mod up;
 
 mod db;
 mod sbom;
@@ -79,6 +81,8 @@ commands! {
     Gate => gate,
     Profile => profile,
     Signature => signature,
+    Up => up,
+    Down => down,
     Serve => serve,
     Run => run,
     Deployment => deployment,

@@ -103,10 +103,7 @@ impl Machine {
             .podman()
             .args(["rm", "--all", "--force", "--time", "0"]);
         runner::capture(&remove, LIMIT).await.unwrap();
-        for path in ["w/storage/overlay", "w/storage", "w/run"] {
-            let umount = CommandLine::new("/bin/umount").arg(self.folder.path().join(path));
-            let _ = runner::capture(&umount, LIMIT).await;
-        }
+        self.engine.close().await;
         self.registry_process.kill().await;
     }
 }

@@ -3,8 +3,6 @@
 //! An administrator uploads a whole database, as `countersign db import` makes it; it replaces
 //! the one before in one step. Workers ask for the advisories on the packages that they found.
 
-use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -13,6 +11,7 @@ use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use http_body_util::BodyExt;
+use pipeline::advisories::{self, AdvisoriesError};
 use scan::{Advisories, AdvisorySubset, Database, DatabaseStatus, Ecosystem};
 use serde::{Deserialize, Serialize};
 
@@ -88,34 +87,27 @@ async fn replace(
         .await
         .map_err(|error| ApiError::usage(format!("the database could not be received: {error}")))?;
     let bytes = bytes.to_bytes();
-    let path = path(&front);
-    let kept = tokio::task::spawn_blocking(move || keep(&path, &bytes));
+    let folder = folder(&front);
+    let kept = tokio::task::spawn_blocking(move || keep(&folder, &bytes));
     let database = kept.await.map_err(ApiError::internal)??;
     let status = database.status().clone();
     *loaded.write().unwrap_or_else(PoisonError::into_inner) = Some(database);
     Ok(Json(status))
 }
 
-fn path(front: &Front) -> PathBuf {
-    front.folder.join("advisories.db")
+fn folder(front: &Front) -> PathBuf {
+    front.folder.join("advisories")
 }
 
 /// Checks the database, and lets it take the place of the one before.
-fn keep(path: &Path, bytes: &[u8]) -> Result<Database, ApiError> {
+fn keep(folder: &Path, bytes: &[u8]) -> Result<Database, ApiError> {
     let database = Database::open(bytes.to_vec()).map_err(|error| {
-        ApiError::usage(format!(
-            "this is not an advisory database: {}",
-            chain(&error)
-        ))
-        .hint("make one with `countersign db import`")
+        let reason = chain(&error);
+        ApiError::usage(format!("this is not an advisory database: {reason}"))
+            .hint("make one with `countersign db import`")
     })?;
-    let temporary = path.with_extension("new");
-    let written = fs::File::create(&temporary).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    });
-    written.map_err(|error| ApiError::internal(format!("advisory database: {error}")))?;
+    let replaced = advisories::replace(folder, bytes);
+    replaced.map_err(|error| ApiError::internal(chain(&error)))?;
     Ok(database)
 }
 
@@ -127,17 +119,37 @@ async fn load(front: &Front, loaded: &Loaded) -> Result<Database, ApiError> {
     if let Some(database) = known {
         return Ok(database);
     }
-    let path = path(front);
-    let read = tokio::task::spawn_blocking(move || fs::read(path));
-    let bytes = match read.await.map_err(ApiError::internal)? {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(ApiError::not_found("this server has no advisories yet")
-                .hint("an administrator brings them with `countersign db import` or `db update`"));
-        }
-        Err(error) => return Err(ApiError::internal(format!("advisory database: {error}"))),
-    };
-    let database = Database::open(bytes).map_err(|error| ApiError::internal(chain(&error)))?;
+    let folder = folder(front);
+    let read = tokio::task::spawn_blocking(move || advisories::load(&folder)).await;
+    let database = read
+        .map_err(ApiError::internal)?
+        .map_err(|error| match error {
+            AdvisoriesError::Missing(_) => ApiError::not_found("this server has no advisories yet")
+                .hint("an administrator brings them with `countersign db push`"),
+            other => ApiError::internal(chain(&other)),
+        })?;
     let mut place = loaded.write().unwrap_or_else(PoisonError::into_inner);
     Ok(place.get_or_insert(database).clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use scan::DatabaseBuilder;
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn only_a_database_takes_the_place_of_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut builder = DatabaseBuilder::new();
+        builder.add_ecosystem(Ecosystem::pypi());
+        let (bytes, status) = builder.finish(datetime!(2026-01-02 3:04:05 UTC));
+        let kept = keep(folder.path(), &bytes).unwrap();
+        assert_eq!(*kept.status(), status);
+        assert!(keep(folder.path(), b"something else").is_err());
+        assert!(keep(folder.path(), &bytes[..bytes.len() / 2]).is_err());
+        let found = advisories::load(folder.path()).unwrap();
+        assert_eq!(*found.status(), status);
+    }
 }

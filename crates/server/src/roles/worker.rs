@@ -71,6 +71,7 @@ pub async fn run(settings: WorkerSettings, stop: watch::Receiver<bool>) -> anyho
         slots.spawn(work(shared.clone(), front, stop.clone()));
     }
     while slots.join_next().await.is_some() {}
+    shared.engines.close().await;
     tracing::info!("worker stopped");
     Ok(())
 }

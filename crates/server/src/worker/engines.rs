@@ -53,6 +53,15 @@ impl Engines {
         Ok(Deployer::connect(&socket).await?)
     }
 
+    /// Ends the API and takes down what the storage keeps mounted. Containers go on.
+    pub(crate) async fn close(&self) {
+        let mut state = self.state.lock().await;
+        state.service = None;
+        if let Some((_, engine)) = &state.engine {
+            engine.close().await;
+        }
+    }
+
     async fn own_socket(&self, registry: &Registry) -> Result<PathBuf, EngineError> {
         let mut state = self.state.lock().await;
         let engine = self.open(&mut state, registry).await?;
