@@ -27,8 +27,8 @@ const MAX_OPEN_FILES: u64 = 20_000;
 const MAX_PROCESSES: u64 = 32_768;
 /// How long a program may take to print its version.
 const VERSION_LIMIT: Duration = Duration::from_secs(30);
-/// How long each step of closing may take.
-const CLOSE_LIMIT: Duration = Duration::from_secs(10);
+/// How long each step of tidying and closing may take.
+const CLOSE_LIMIT: Duration = Duration::from_secs(20);
 /// How long the API service may take to create its socket.
 const SERVICE_START_LIMIT: Duration = Duration::from_secs(30);
 /// How often the socket is looked for meanwhile.
@@ -321,6 +321,26 @@ impl ContainerEngine {
         write_private(path, document.to_string().as_bytes())
     }
 
+    /// Removes what a process that was killed has left half done: the containers of builds and
+    /// of commands. Deployed containers are not touched. Only for a start, when nothing runs yet.
+    pub async fn tidy(&self) {
+        let builds = self.buildah().args(["rm", "--all"]);
+        let commands = self
+            .podman()
+            .args(["ps", "--all", "--quiet", "--filter", "name=^work-"]);
+        let _ = runner::capture(&builds, CLOSE_LIMIT).await;
+        let Ok(found) = runner::capture(&commands, CLOSE_LIMIT).await else {
+            return;
+        };
+        let text = String::from_utf8_lossy(&found.stdout).into_owned();
+        let ids: Vec<&str> = text.split_whitespace().collect();
+        if !ids.is_empty() {
+            let remove = ["rm", "--force", "--time", "0"];
+            let remove = self.podman().args(remove).args(ids);
+            let _ = runner::capture(&remove, CLOSE_LIMIT).await;
+        }
+    }
+
     /// Takes down what the storage keeps mounted, unless containers run: so that its folder can
     /// be removed once everything has stopped. What cannot be unmounted stays.
     pub async fn close(&self) {
@@ -333,7 +353,9 @@ impl ContainerEngine {
             return;
         };
         for name in ["storage/overlay", "storage", "run"] {
-            let command = CommandLine::new(&umount).arg(self.folder.join(name));
+            let command = CommandLine::new(&umount)
+                .arg("--recursive")
+                .arg(self.folder.join(name));
             let _ = runner::capture(&command, CLOSE_LIMIT).await;
         }
     }

@@ -131,3 +131,37 @@ async fn buildah_itself_refuses_what_the_policy_does_not_name() {
     );
     machine.stop().await;
 }
+
+/// What a killed process leaves behind is removed, so that the folder of the storage can go.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_removes_what_was_left_half_done() {
+    use pipeline::runner;
+    let machine = Machine::start().await;
+    let limit = std::time::Duration::from_secs(60);
+    let base = machine.base.to_string();
+    let from = machine.engine.buildah().args(["from", &base]);
+    let id = runner::capture(&from, limit).await.unwrap().stdout;
+    let id = String::from_utf8(id).unwrap();
+    let mount = machine.engine.buildah().args(["mount", id.trim()]);
+    runner::capture(&mount, limit).await.unwrap();
+    let run = ["run", "--detach", "--network", "none", "--name"];
+    for name in ["work-r1-tests", "countersign-test-d1"] {
+        let container = machine
+            .engine
+            .podman()
+            .args(run)
+            .args([name, &base, "sleep", "1000"]);
+        runner::capture(&container, limit).await.unwrap();
+    }
+    machine.engine.tidy().await;
+    let names = machine
+        .engine
+        .podman()
+        .args(["ps", "--all", "--format", "{{.Names}}"]);
+    let names = runner::capture(&names, limit).await.unwrap().stdout;
+    assert_eq!(String::from_utf8(names).unwrap(), "countersign-test-d1\n");
+    let builds = machine.engine.buildah().args(["containers", "--quiet"]);
+    let builds = runner::capture(&builds, limit).await.unwrap().stdout;
+    assert!(!String::from_utf8(builds).unwrap().contains(id.trim()));
+    machine.stop().await;
+}

@@ -84,6 +84,9 @@ impl Engines {
                 let programs = engine::detect().await?;
                 tracing::info!(%programs, "container engine");
                 let engine = ContainerEngine::open(&self.folder, programs, registry)?;
+                if state.engine.is_none() {
+                    engine.tidy().await;
+                }
                 state.engine = Some((registry.clone(), engine.clone()));
                 Ok(engine)
             }
