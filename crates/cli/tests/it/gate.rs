@@ -1,5 +1,9 @@
 //! `gate`, run as people run it, over an image layout.
 
+use oci::{Digest, Manifest, MediaType};
+use serde_json::json;
+use testkit::{KeyKind, after, before, leaf_params};
+
 use crate::verify::{SCOPE, World};
 
 const POLICY: &str = "\
@@ -116,4 +120,146 @@ fn what_cannot_be_read_is_not_decided() {
     let said = check(&world, 7, "candidate.yaml", &[]);
     assert!(said.starts_with("? inconclusive"), "{said}");
     assert!(said.contains("artifact-unreadable"), "{said}");
+}
+
+const WHOLE: &str = r#"apiVersion: countersign.dev/v1
+kind: GatePolicy
+name: whole
+roles:
+  build: {profiles: [ci-build]}
+require:
+  - id: cve
+    artifact: {type: cve/example, pick: latest, signedBy: build, complete: true}
+    assert:
+      - code: fixable-critical
+        that: "report.findings.filter(f, f.severity == 'Critical' && f.fixedIn != '').size() == 0"
+        otherwise: "update the packages that have a fix"
+  - id: accepted
+    acceptance: {by: build}
+  - id: approved
+    approval: {by: [ada], signedBy: build, over: release}
+forbid:
+  - id: hold
+    artifact: {type: hold/example}
+"#;
+
+/// Attaches a CVE report with one finding and signs it.
+fn report(world: &World, severity: &str) -> Manifest {
+    let report = json!({
+        "matches": [{
+            "vulnerability": {"id": "CVE-2024-49768", "severity": severity, "fix": {"versions": ["3.0.1"], "state": "fixed"}},
+            "artifact": {"name": "waitress", "version": "2.1.2", "type": "python"},
+        }],
+        "source": {"type": "image", "target": {"manifestDigest": world.image.digest()}},
+        "descriptor": {"name": "grype", "version": "0.116.0", "timestamp": "2020-09-08T11:00:00Z"},
+    });
+    let types = ("cve/example".parse().unwrap(), MediaType::JSON);
+    let attached = world.attach_to(&world.image, types, report.to_string().as_bytes());
+    let envelope = world.envelope(&attached.descriptor(), None);
+    let types = (MediaType::NOTARY_SIGNATURE, MediaType::JOSE_JSON);
+    world.attach_to(&attached, types, &envelope);
+    attached
+}
+
+/// Attaches a statement. An attestation counts as long as its certificate does.
+fn attest(world: &World, artifact_type: MediaType, payload: &[u8]) {
+    let mut params = leaf_params("ci-build");
+    params.not_before = before(2);
+    params.not_after = after(3000);
+    let leaf = world.root.issue(params, KeyKind::P384);
+    let kind = MediaType::IN_TOTO;
+    let signature = leaf.key.sign(&trust::dsse::pae(kind.as_str(), payload));
+    let envelope = trust::dsse::assemble(kind.as_str(), payload, &signature, &leaf.chain());
+    world.attach_to(&world.image, (artifact_type, MediaType::DSSE), &envelope);
+}
+
+fn graph_root(world: &World) -> Digest {
+    let text = world.raw(&["discover", &world.reference(), "-o", "json"]);
+    let discovered: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    discovered["graphRoot"].as_str().unwrap().parse().unwrap()
+}
+
+fn accept(world: &World) {
+    let acceptance = gate::statement::Acceptance {
+        graph_root: graph_root(world),
+        profile: "ci-build".to_owned(),
+        account: "grace".to_owned(),
+        comment: String::new(),
+        at: before(1),
+    };
+    let payload = acceptance.to_payload(SCOPE, world.image.digest()).unwrap();
+    attest(world, MediaType::ACCEPTANCE, &payload);
+}
+
+fn approve(world: &World) {
+    let approval = gate::statement::Approval {
+        graph_root: graph_root(world),
+        policy: gate::statement::ApprovedPolicy {
+            name: "release".to_owned(),
+            digest: Digest::sha256(RELEASE.as_bytes()),
+        },
+        decision: gate::statement::ApprovalDecision::Approve,
+        run: "run-1".to_owned(),
+        stage: "approve".to_owned(),
+        account: "ada".to_owned(),
+        comment: "go".to_owned(),
+        at: before(1),
+        expires: after(3000),
+    };
+    let payload = approval.to_payload(SCOPE, world.image.digest()).unwrap();
+    attest(world, MediaType::APPROVAL, &payload);
+}
+
+const RELEASE: &str = "\
+apiVersion: countersign.dev/v1
+kind: GatePolicy
+name: release
+roles:
+  build: {profiles: [ci-build]}
+require:
+  - id: image
+    signed: {by: build}
+";
+
+#[test]
+fn reports_acceptances_and_approvals_are_judged_from_their_own_bytes() {
+    let world = world();
+    world.write("whole.yaml", WHOLE.as_bytes());
+    world.write("release.yaml", RELEASE.as_bytes());
+    report(&world, "Critical");
+    let denied = check(&world, 6, "whole.yaml", &[]);
+    assert!(
+        denied.contains("CVE-2024-49768 in waitress 2.1.2 is fixed in 3.0.1"),
+        "{denied}"
+    );
+    assert!(
+        denied.contains("acceptance-missing") && denied.contains("approval-missing"),
+        "{denied}"
+    );
+
+    let world = self::world();
+    world.write("whole.yaml", WHOLE.as_bytes());
+    world.write("release.yaml", RELEASE.as_bytes());
+    report(&world, "Low");
+    accept(&world);
+    approve(&world);
+    insta::assert_snapshot!(check(&world, 0, "whole.yaml", &[]), @r#"
+    ✓ allow: policy `whole` on registry.example/apps/shop@sha256:SHORT…
+    ├─ ✓ cve  `cve/example`, signed by `ci-build` at 2020-09-08T12:00:00Z
+    ├─ ✓ accepted  accepted by `ci-build` (grace) at 2026-02-28T12:00:00Z
+    ├─ ✓ approved  approved by `ada` at 2026-02-28T12:00:00Z
+    └─ ✓ hold  no `hold/example` is attached
+    warning: tag `v1` may move: judging `HASH`, which it names now
+    "#);
+    // The text of the policy that was approved changes.
+    world.write("release.yaml", format!("# stricter\n{RELEASE}").as_bytes());
+    assert!(check(&world, 6, "whole.yaml", &[]).contains("approval-outdated"));
+    world.write("release.yaml", RELEASE.as_bytes());
+    // Evidence is added after people stood for it.
+    let types = ("hold/example".parse().unwrap(), MediaType::JSON);
+    world.attach_to(&world.image, types, b"{}");
+    let denied = check(&world, 6, "whole.yaml", &[]);
+    for code in ["acceptance-outdated", "approval-outdated", "hold-in-force"] {
+        assert!(denied.contains(code), "{denied}");
+    }
 }

@@ -17,7 +17,7 @@ pub(crate) const SCOPE: &str = "registry.example/apps/shop";
 /// A layout with one image, a folder for settings, and a signer.
 pub(crate) struct World {
     folder: TempDir,
-    root: TestCertificate,
+    pub(crate) root: TestCertificate,
     leaf: TestCertificate,
     pub(crate) image: Manifest,
     layout: Layout,
@@ -74,13 +74,13 @@ impl World {
         std::fs::write(self.folder.path().join(name), bytes).unwrap();
     }
 
-    fn push_blob(&self, descriptor: &Descriptor, bytes: &[u8]) {
+    pub(crate) fn push_blob(&self, descriptor: &Descriptor, bytes: &[u8]) {
         let mut reader = bytes;
         let pushed = self.layout.push_blob_from(descriptor, &mut reader);
         self.runtime.block_on(pushed).unwrap();
     }
 
-    fn push(&self, manifest: &Manifest, tag: Option<&str>) {
+    pub(crate) fn push(&self, manifest: &Manifest, tag: Option<&str>) {
         let tag = tag.map(|tag| tag.parse().unwrap());
         let pushed = self.layout.push_manifest(manifest, tag.as_ref());
         self.runtime.block_on(pushed).unwrap();
@@ -88,6 +88,11 @@ impl World {
 
     /// Signs a target and attaches the signature to the image.
     pub(crate) fn sign(&self, target: &Descriptor, expiry: Option<OffsetDateTime>) {
+        self.attach(&self.envelope(target, expiry));
+    }
+
+    /// Returns a signature of a target.
+    pub(crate) fn envelope(&self, target: &Descriptor, expiry: Option<OffsetDateTime>) -> Vec<u8> {
         let unsigned = UnsignedEnvelope::new(EnvelopeRequest {
             target: TargetArtifact::of(target),
             scheme: SigningScheme::SigningAuthority,
@@ -98,16 +103,31 @@ impl World {
             agent: None,
         });
         let unsigned = unsigned.unwrap();
-        self.attach(&unsigned.assemble(&self.leaf.key.sign(unsigned.signing_input())));
+        unsigned.assemble(&self.leaf.key.sign(unsigned.signing_input()))
     }
 
     /// Attaches an envelope to the image, in the form that every verifier finds.
     fn attach(&self, envelope: &[u8]) {
-        let layer = Descriptor::of(MediaType::JOSE_JSON, envelope);
-        self.push_blob(&layer, envelope);
-        let config = Descriptor::of(MediaType::NOTARY_SIGNATURE, b"{}");
-        let subject = Some(self.image.descriptor());
-        self.push(&manifest(subject, config, vec![layer]), None);
+        self.attach_to(
+            &self.image,
+            (MediaType::NOTARY_SIGNATURE, MediaType::JOSE_JSON),
+            envelope,
+        );
+    }
+
+    /// Attaches bytes to a manifest, as an artifact of one type with a layer of another.
+    pub(crate) fn attach_to(
+        &self,
+        subject: &Manifest,
+        (kind, media_type): (MediaType, MediaType),
+        bytes: &[u8],
+    ) -> Manifest {
+        let layer = Descriptor::of(media_type, bytes);
+        self.push_blob(&layer, bytes);
+        let config = Descriptor::of(kind, b"{}");
+        let attached = manifest(Some(subject.descriptor()), config, vec![layer]);
+        self.push(&attached, None);
+        attached
     }
 
     pub(crate) fn reference(&self) -> String {
@@ -123,6 +143,11 @@ impl World {
         command.env_clear().args(arguments);
         command.env("COUNTERSIGN_CONFIG", self.folder.path().join("config"));
         command.output().unwrap()
+    }
+
+    /// Returns what was printed, as it was.
+    pub(crate) fn raw(&self, arguments: &[&str]) -> Vec<u8> {
+        self.run(arguments).stdout
     }
 
     pub(crate) fn succeeds(&self, arguments: &[&str]) -> String {
