@@ -745,3 +745,34 @@ fn what_only_the_registry_calls_a_hold_is_one() {
     assert_eq!(hold.code, Some(Code::HoldInForce));
     assert_eq!(kind("hold/example").as_str(), "hold/example");
 }
+
+proptest::proptest! {
+    /// Whoever can write to the registry, and sign only under a profile that no role names, can
+    /// never turn a denial into an allowance, whatever is attached.
+    #[test]
+    fn what_strangers_add_never_allows_what_was_denied(
+        kinds in proptest::collection::vec((0usize..5, proptest::prelude::any::<bool>()), 1..5),
+        broken in 0usize..34,
+    ) {
+        let (_, _, when) = table().swap_remove(broken);
+        let mut world = evidence();
+        match when {
+            Before(change) => { change(&mut world); endorse(&mut world) }
+            After(change) => { endorse(&mut world); change(&mut world) }
+        }
+        let image = world.image.digest.clone();
+        for (kind, signs) in kinds {
+            let attached = match kind {
+                0 => world.attach("cve/example", &report(&image, NOW, &[])),
+                1 => world.attach("sbom/example", &sbom(9)),
+                2 => world.accept("marketing"),
+                3 => world.attach("other/example", &serde_json::json!({})),
+                _ => image.clone(),
+            };
+            if signs {
+                world.sign(&attached, "marketing");
+            }
+        }
+        proptest::prop_assert!(!decision(&world).is_allowed());
+    }
+}

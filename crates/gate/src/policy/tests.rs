@@ -137,3 +137,20 @@ fn a_role_is_held_by_profile_or_by_subject() {
 fn a_policy_says_what_it_requires() {
     insta::assert_snapshot!(GatePolicy::parse(WHOLE).unwrap().explain());
 }
+
+proptest::proptest! {
+    /// Whatever is cut out of a policy or put into it, the answer is a policy or an error with a
+    /// place inside of the text.
+    #[test]
+    fn a_damaged_policy_is_refused_politely(
+        from in 0..WHOLE.len(), length in 0usize..40, put in "[ -~\n]{0,8}"
+    ) {
+        let (from, to) = (from, (from + length).min(WHOLE.len()));
+        let text = format!("{}{put}{}", &WHOLE[..from], &WHOLE[to..]);
+        if let Err(error) = GatePolicy::parse(&text) {
+            let lines = u64::try_from(text.lines().count()).unwrap();
+            proptest::prop_assert!(error.position.is_none_or(|(line, _)| line <= lines + 1));
+            proptest::prop_assert!(!error.reason.is_empty());
+        }
+    }
+}

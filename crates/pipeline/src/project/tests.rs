@@ -284,3 +284,20 @@ mod demo {
         crate::buildspec::Buildspec::parse(&read("app/buildspec.yml")).unwrap();
     }
 }
+
+proptest::proptest! {
+    /// Whatever is cut out of a project or put into it, the answer is a project or an error with
+    /// a place inside of the text.
+    #[test]
+    fn a_damaged_project_is_refused_politely(
+        from in 0..SHOP.len(), length in 0usize..40, put in "[ -~\n]{0,8}"
+    ) {
+        let to = (from + length).min(SHOP.len());
+        let text = format!("{}{put}{}", &SHOP[..from], &SHOP[to..]);
+        if let Err(error) = Project::parse(&text) {
+            let lines = u64::try_from(text.lines().count()).unwrap();
+            proptest::prop_assert!(error.position.is_none_or(|(line, _)| line <= lines + 1));
+            proptest::prop_assert!(!error.reason.is_empty());
+        }
+    }
+}

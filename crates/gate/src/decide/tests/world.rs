@@ -245,7 +245,9 @@ impl World {
     }
 
     fn root(&self) -> Digest {
-        self.walk(&BTreeMap::new()).graph_root().unwrap()
+        self.walk(&BTreeMap::new(), GraphLimits::default())
+            .graph_root()
+            .unwrap()
     }
 
     /// Returns the facts, with the graph as it is now.
@@ -256,7 +258,7 @@ impl World {
     /// Returns the facts when what these digests name cannot be read.
     pub(super) fn facts_without(&self, unread: &BTreeMap<Digest, &str>) -> Facts {
         let mut facts = self.facts.clone();
-        facts.graph = self.walk(unread);
+        facts.graph = self.walk(unread, self.limits);
         for digest in unread.keys() {
             facts.outcomes.remove(digest);
             facts.contents.remove(digest);
@@ -264,8 +266,8 @@ impl World {
         facts
     }
 
-    fn walk(&self, unread: &BTreeMap<Digest, &str>) -> oci::ArtifactGraph {
-        let mut walk = GraphWalk::new(self.image.clone(), self.limits);
+    fn walk(&self, unread: &BTreeMap<Digest, &str>, limits: GraphLimits) -> oci::ArtifactGraph {
+        let mut walk = GraphWalk::new(self.image.clone(), limits);
         loop {
             let asks = walk.take_asks();
             if asks.is_empty() {
