@@ -24,7 +24,7 @@ use crate::state::Front;
 
 /// How long a lease runs unless it is extended: short, so that the work of a worker that was
 /// killed is soon given to another.
-pub(crate) const LEASE: Duration = Duration::from_secs(30);
+pub(crate) const LEASE: Duration = Duration::from_secs(15);
 /// How long the token of one action works. Longer than any build that is worth waiting for.
 const TOKEN_LIFE: time::Duration = time::Duration::hours(4);
 

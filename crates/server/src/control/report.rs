@@ -420,3 +420,33 @@ async fn forget_token(front: &Front, job: i64) {
     }
     front.auth.forget();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_job_keeps_its_code() {
+        for (reason, code, message) in [
+            (
+                "command-failed: exit status 1",
+                "command-failed",
+                "exit status 1",
+            ),
+            ("no-disk: a: b", "no-disk", "a: b"),
+            (
+                "the worker did not come back",
+                "worker-lost",
+                "the worker did not come back",
+            ),
+            ("It failed: badly", "worker-lost", "It failed: badly"),
+            (": nothing", "worker-lost", ": nothing"),
+        ] {
+            let failure = dead_failure(reason);
+            assert_eq!(
+                (failure.code.as_str(), failure.message.as_str()),
+                (code, message)
+            );
+        }
+    }
+}

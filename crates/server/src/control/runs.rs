@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use store::StoreError;
 use store::queue::{Lease, NewJob};
 use store::runs::{ActionRow, NewRun, RunId, RunRow, Started, Transition};
+use time::format_description::well_known::Rfc3339;
 
 use super::work::JobPayload;
 use super::{ControlError, log};
@@ -144,6 +145,7 @@ async fn tell(front: &Front, id: &RunId, state: &RunState, effects: &[Effect]) {
     for effect in effects {
         match effect {
             Effect::AskForApproval { action, until } => {
+                let until = until.format(&Rfc3339).unwrap_or_default();
                 let text = format!("waiting for an approval until {until}");
                 log::write(front, id, action.as_str(), &text).await;
             }
@@ -248,5 +250,61 @@ fn row(stage: &str, action: &ActionState, position: u32, note: Option<&Value>) -
         }),
         started_at: action.started,
         finished_at: action.finished,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::project::Project;
+
+    use super::*;
+
+    const PROJECT: &str = "
+apiVersion: countersign.dev/v1
+kind: Project
+name: shop
+gitRepositories: [{name: shop}]
+pipelines:
+  - name: development
+    trigger: {push: {repository: shop, branch: main}}
+    stages:
+      - name: build
+        actions:
+          - {name: image, image: {repository: apps/shop}}
+          - {name: licence, attach: {type: licence/example, files: [\"LICENSE:text/plain\"]}}
+";
+
+    fn state() -> RunState {
+        let project = Project::parse(PROJECT).unwrap();
+        let input = Input::Commit {
+            repository: "shop".parse().unwrap(),
+            branch: "main".to_owned(),
+            commit: "a".repeat(40),
+        };
+        RunState::new(&project.pipelines[0], input)
+    }
+
+    #[test]
+    fn only_what_changed_is_written_and_notes_stay() {
+        let before = state();
+        let all = rows(&before, None, &BTreeMap::new(), &[]);
+        let names: Vec<_> = all
+            .iter()
+            .map(|row| (row.name.as_str(), row.position))
+            .collect();
+        assert_eq!(names, [("image", 0), ("licence", 1)]);
+        let now = clock::now();
+        let (after, _) = step(&before, Event::Started, now).unwrap();
+        let mut kept = all;
+        kept[0].document = json!({"note": {"decision": "allow"}});
+        let changed = rows(&after, Some(&before), &BTreeMap::new(), &kept);
+        assert_eq!(changed.len(), 1);
+        assert_eq!(changed[0].state, "running");
+        assert_eq!(changed[0].document["note"]["decision"], "allow");
+        let name: Name = "licence".parse().unwrap();
+        let noted = BTreeMap::from([(name, json!("seen"))]);
+        let changed = rows(&after, Some(&after), &noted, &kept);
+        assert_eq!(changed.len(), 1);
+        assert_eq!(changed[0].document["note"], "seen");
     }
 }

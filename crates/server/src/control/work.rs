@@ -170,3 +170,113 @@ pub(crate) fn produced(state: &RunState, digest: &Digest) -> bool {
             .is_some_and(|image| image.digest == *digest);
     built || outputs.artifacts.iter().any(|made| made.digest == *digest)
 }
+
+#[cfg(test)]
+mod tests {
+    use pipeline::run::{ActionOutputs, Event, ProducedImage, step};
+    use time::OffsetDateTime;
+
+    use super::*;
+
+    const PROJECT: &str = "
+apiVersion: countersign.dev/v1
+kind: Project
+name: shop
+gitRepositories: [{name: shop}]
+pipelines:
+  - name: development
+    trigger: {push: {repository: shop, branch: main}}
+    stages:
+      - name: build
+        actions:
+          - {name: image, image: {repository: apps/shop}}
+          - {name: licence, attach: {type: licence/example, files: [\"LICENSE:text/plain\"]}}
+";
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn run(input: Input, outputs: ActionOutputs) -> (Project, RunState) {
+        let project = Project::parse(PROJECT).unwrap();
+        let state = RunState::new(&project.pipelines[0], input);
+        let now = OffsetDateTime::UNIX_EPOCH;
+        let (state, _) = step(&state, Event::Started, now).unwrap();
+        let completed = Event::Completed {
+            action: name("image"),
+            attempt: 1,
+            outputs,
+        };
+        let (state, _) = step(&state, completed, now).unwrap();
+        (project, state)
+    }
+
+    fn commit() -> Input {
+        Input::Commit {
+            repository: name("shop"),
+            branch: "main".to_owned(),
+            commit: "a".repeat(40),
+        }
+    }
+
+    fn built(digest: &Digest) -> ActionOutputs {
+        let image = ProducedImage {
+            repository: "apps/shop".parse().unwrap(),
+            digest: digest.clone(),
+        };
+        ActionOutputs {
+            image: Some(image),
+            ..ActionOutputs::default()
+        }
+    }
+
+    fn given(digest: &Digest) -> Input {
+        Input::Image {
+            repository: "apps/shop".parse().unwrap(),
+            digest: digest.clone(),
+            tag: None,
+        }
+    }
+
+    #[test]
+    fn a_run_has_made_what_it_built_and_attached_and_not_what_it_was_given() {
+        let (image, report) = (Digest::sha256(b"image"), Digest::sha256(b"report"));
+        let (_, built) = run(commit(), built(&image));
+        assert!(produced(&built, &image));
+        assert!(!produced(&built, &report));
+        let attached = ActionOutputs {
+            artifacts: vec![("licence/example".parse().unwrap(), report.clone())],
+            ..ActionOutputs::default()
+        };
+        let (_, given) = run(given(&image), attached);
+        assert!(!produced(&given, &image), "somebody else made it");
+        assert!(produced(&given, &report));
+    }
+
+    #[test]
+    fn work_is_over_the_digest_that_was_built() {
+        let id = RunId::random();
+        let item = |(project, state): (Project, RunState)| {
+            let work = project.pipelines[0].stages[0].actions[1].work.clone();
+            let context = WorkContext {
+                run: &id,
+                state: &state,
+                project: &project,
+                serving: None,
+            };
+            context.item(&work)
+        };
+        let image = Digest::sha256(b"image");
+        let Ok(WorkItem::Attach {
+            image: of, source, ..
+        }) = item(run(commit(), built(&image)))
+        else {
+            panic!("attaching became something else");
+        };
+        assert_eq!((of.digest, source.commit), (image.clone(), "a".repeat(40)));
+        let none = item(run(commit(), ActionOutputs::default()));
+        assert_eq!(none, Err(WorkError::NoImage));
+        let none = item(run(given(&image), ActionOutputs::default()));
+        assert_eq!(none, Err(WorkError::NoSource));
+    }
+}
