@@ -34,8 +34,8 @@ impl Executor for Script {
             text if text.starts_with("fail") => 3,
             _ => 0,
         };
-        if command.starts_with("say ") {
-            log.line(&command[4..]).await;
+        if let Some(text) = command.strip_prefix("say ") {
+            log.line(text).await;
         }
         Ok(CommandStatus(status))
     }

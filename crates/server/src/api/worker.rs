@@ -291,6 +291,10 @@ impl WorkItem {
 /// What came out of finished work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once for each job, and never in numbers"
+)]
 pub enum WorkOutcome {
     /// A buildspec ran.
     #[serde(rename_all = "camelCase")]

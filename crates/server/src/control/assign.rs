@@ -15,7 +15,7 @@ use super::perform::RUN_ACCOUNT;
 use super::runs::{ACTION_JOB, Loaded, RETIRE_JOB, Step, apply, load};
 use super::work::{JobPayload, WorkContext, deployment_id, run_image};
 use super::{ControlError, log, projects};
-use crate::api::worker::{Assignment, Holder, WorkItem};
+use crate::api::worker::{Assignment, Holder, RunImage, WorkItem};
 use crate::auth::{Grants, NewToken, Pattern, RunScope};
 use crate::clock;
 use crate::error::{ApiError, chain};
@@ -121,8 +121,8 @@ async fn assign_action(
 }
 
 /// Why work is not begun: a failure of the action, and what is shown besides.
-struct Refused {
-    failure: Failure,
+pub(super) struct Refused {
+    pub(super) failure: Failure,
     note: Option<serde_json::Value>,
 }
 
@@ -199,22 +199,24 @@ async fn prepare(
         Ok(item) => item,
         Err(error) => return Ok(Err(Refused::new("cannot-begin", error.to_string()))),
     };
-    if let Work::Deploy(deploy) = work
-        && let Err(refused) = last_check(front, loaded, action, deploy).await?
-    {
-        return Ok(Err(refused));
+    if let Work::Deploy(deploy) = work {
+        match check_deployment(front, loaded, action, deploy).await? {
+            Ok(image) => begin_deployment(front, loaded, (deploy, image)).await?,
+            Err(refused) => return Ok(Err(refused)),
+        }
     }
     Ok(Ok(item))
 }
 
-/// What must hold at the moment of a deployment: the tag that the run was started with still
-/// leads to the image, and the policy allows it now. Then the deployment is noted.
-async fn last_check(
+/// What must hold of a deployment, before a container is started and again before it is given
+/// any traffic: the tag that the run was started with still leads to the image, and the policy
+/// allows the image now.
+pub(super) async fn check_deployment(
     front: &Front,
     loaded: &Loaded,
     action: &Name,
     deploy: &Deploy,
-) -> Result<Result<(), Refused>, ApiError> {
+) -> Result<Result<RunImage, Refused>, ApiError> {
     let Some(image) = run_image(&loaded.state) else {
         return Ok(Err(Refused::new(
             "no-image",
@@ -247,6 +249,14 @@ async fn last_check(
         let refused = Refused::new(&verdict.code, verdict.message);
         return Ok(Err(Refused { note, ..refused }));
     }
+    Ok(Ok(image))
+}
+
+async fn begin_deployment(
+    front: &Front,
+    loaded: &Loaded,
+    (deploy, image): (&Deploy, RunImage),
+) -> Result<(), ApiError> {
     let now = clock::now();
     let row = DeploymentRow {
         id: deployment_id(&deploy.environment, &loaded.row.id),
@@ -261,7 +271,7 @@ async fn last_check(
         updated_at: now,
     };
     front.store.deployments.begin(&row).await?;
-    Ok(Ok(()))
+    Ok(())
 }
 
 /// Returns what to say when the tag that a run was started with leads elsewhere now.

@@ -5,7 +5,7 @@
 
 use client::ArtifactSource;
 use oci::{Digest, MediaType};
-use pipeline::project::{Name, Work};
+use pipeline::project::{Deploy, Environment, Name, Work};
 use pipeline::run::{ActionOutputs, Deployed, Event, Failure, ProducedImage};
 use store::StoreError;
 use store::deployments::DeploymentState;
@@ -13,7 +13,7 @@ use store::documents::DocumentKey;
 use store::queue::{JobId, JobRow, JobState, Lease, NewJob};
 use store::runs::{LogLine, RunId};
 
-use super::assign::LEASE;
+use super::assign::{LEASE, check_deployment};
 use super::perform::{PROVENANCE, RUN_ACCOUNT, sign_artifacts};
 use super::runs::{Loaded, RETIRE_JOB, Step, apply, load};
 use super::work::{JobPayload, deployment_id, run_image};
@@ -223,6 +223,9 @@ async fn accept(
             }
         }
         (Work::Deploy(deploy), WorkOutcome::Deployed { endpoint }) => {
+            if let Err(failure) = check_again(front, loaded, (attempt, deploy)).await? {
+                return Ok(Err(failure));
+            }
             let deployed = switch(front, loaded, (&deploy.environment, &endpoint)).await?;
             outputs.deployed = Some(deployed);
         }
@@ -316,6 +319,61 @@ async fn sign_hook(
     }
 }
 
+/// Checks once more before the new version is given any traffic: starting a container takes a
+/// while, in which a tag can be moved or a signature revoked. What is refused now is taken away
+/// again, and the old version serves on.
+async fn check_again(
+    front: &Front,
+    loaded: &Loaded,
+    (attempt, deploy): (&Attempt, &Deploy),
+) -> Result<Result<(), Failure>, ApiError> {
+    let environment = &deploy.environment;
+    let id = deployment_id(environment, &loaded.row.id);
+    let deployments = &front.store.deployments;
+    let row = deployments.deployment(&id).await?;
+    if row.is_none_or(|row| row.state != DeploymentState::Starting) {
+        // Reported twice: it was decided the first time.
+        return Ok(Ok(()));
+    }
+    let checked = check_deployment(front, loaded, &attempt.action, deploy).await?;
+    let Err(refused) = checked else {
+        return Ok(Ok(()));
+    };
+    let serving = deployments.current(environment.as_str()).await?;
+    let (project, found) = environment_of(front, loaded, environment).await?;
+    let payload = JobPayload::Retire {
+        project,
+        environment: Box::new(found),
+        keep: serving.map(|serving| serving.id),
+    };
+    let retire = NewJob::new(RETIRE_JOB, payload.to_json(), clock::now());
+    let retire = retire.once(format!("withdraw/{environment}/{id}"));
+    front.store.queue.enqueue(&retire).await?;
+    deployments
+        .end(
+            &id,
+            DeploymentState::Failed,
+            &refused.failure.message,
+            clock::now(),
+        )
+        .await?;
+    Ok(Err(refused.failure))
+}
+
+async fn environment_of(
+    front: &Front,
+    loaded: &Loaded,
+    name: &Name,
+) -> Result<(Name, Environment), ApiError> {
+    let stored = projects::load(front, &loaded.row.project).await?;
+    let project = stored.ok_or_else(|| ApiError::conflict("the project was removed"))?;
+    let found = project.project.environment(name).cloned();
+    let found = found.ok_or_else(|| {
+        ApiError::conflict(format!("the project has no environment `{name}` any more"))
+    })?;
+    Ok((project.project.name, found))
+}
+
 /// Lets the new version serve, and has the old one taken away. Doing it twice is harmless.
 async fn switch(
     front: &Front,
@@ -325,14 +383,7 @@ async fn switch(
     let address: Result<std::net::SocketAddr, _> = endpoint.parse();
     let address = address
         .map_err(|_| ApiError::usage(format!("`{endpoint}` is not an address and a port")))?;
-    let stored = projects::load(front, &loaded.row.project).await?;
-    let project = stored.ok_or_else(|| ApiError::conflict("the project was removed"))?;
-    let found = project.project.environment(environment).cloned();
-    let found = found.ok_or_else(|| {
-        ApiError::conflict(format!(
-            "the project has no environment `{environment}` any more"
-        ))
-    })?;
+    let (project, found) = environment_of(front, loaded, environment).await?;
     let id = deployment_id(environment, &loaded.row.id);
     let deployments = &front.store.deployments;
     deployments
@@ -341,7 +392,7 @@ async fn switch(
     front.control.routes_changed();
     let url = environment_url(&found);
     let payload = JobPayload::Retire {
-        project: project.project.name.clone(),
+        project,
         environment: Box::new(found),
         keep: Some(id.clone()),
     };

@@ -107,6 +107,10 @@ async fn work(shared: Arc<Shared>, front: FrontClient, mut stop: watch::Receiver
 }
 
 /// How work on a job came to an end.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once for each job, and never in numbers"
+)]
 enum End {
     /// It is done, or has failed.
     Done(Result<crate::api::worker::WorkOutcome, WorkFailure>),
