@@ -32,6 +32,7 @@ mod deployment;
 mod run;
 
 mod completion;
+mod demo;
 mod version;
 
 use clap::Subcommand;
@@ -86,6 +87,7 @@ commands! {
     Serve => serve,
     Run => run,
     Deployment => deployment,
+    Demo => demo,
     Version => version,
     Completion => completion,
 }
