@@ -3,6 +3,8 @@
 //! These tests need root and the packages that `make test` installs. Where something is missing
 //! they fail and name it: a test that is skipped has shown nothing.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic too")]
+
 mod build;
 mod commands;
 mod deploy;
