@@ -291,14 +291,10 @@ impl WorkItem {
 /// What came out of finished work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase")]
-<<<<<<< HEAD
 #[expect(
     clippy::large_enum_variant,
     reason = "made once for each job, and never in numbers"
 )]
-=======
-#[expect(clippy::large_enum_variant, reason = "there is one for each job")]
->>>>>>> 366d344 (docs: provenance, and what differs from CodeBuild; pipeline: clippy over the tests)
 pub enum WorkOutcome {
     /// A buildspec ran.
     #[serde(rename_all = "camelCase")]

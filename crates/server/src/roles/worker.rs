@@ -107,14 +107,10 @@ async fn work(shared: Arc<Shared>, front: FrontClient, mut stop: watch::Receiver
 }
 
 /// How work on a job came to an end.
-<<<<<<< HEAD
 #[expect(
     clippy::large_enum_variant,
     reason = "made once for each job, and never in numbers"
 )]
-=======
-#[expect(clippy::large_enum_variant, reason = "there is one for each job")]
->>>>>>> 366d344 (docs: provenance, and what differs from CodeBuild; pipeline: clippy over the tests)
 enum End {
     /// It is done, or has failed.
     Done(Result<crate::api::worker::WorkOutcome, WorkFailure>),
