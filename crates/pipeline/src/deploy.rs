@@ -228,20 +228,23 @@ impl Deployer {
         Ok(found.into_iter().filter_map(deployed).collect())
     }
 
-    /// Takes all containers of an environment away but that of the deployment `keep`, and
-    /// returns how many. Where one stays, requests have just been switched to it: those that
-    /// are still in flight get a moment to finish first.
+    /// Takes the containers of some deployments of an environment away, or of all, and returns
+    /// how many. Where others stay, requests have just been switched to one of them: those that
+    /// are still in flight get a moment to finish first. Which go is said, not which stay: a
+    /// newer deployment may be starting at this moment.
     ///
     /// # Errors
     /// If the engine does not answer.
     pub async fn retire(
         &self,
         environment: &str,
-        keep: Option<&str>,
+        deployments: Option<&[String]>,
     ) -> Result<usize, DeployError> {
         let mut leaving = self.list(environment).await?;
-        leaving.retain(|container| keep != Some(container.deployment.as_str()));
-        if keep.is_some() && !leaving.is_empty() {
+        leaving.retain(|container| {
+            deployments.is_none_or(|leaving| leaving.contains(&container.deployment))
+        });
+        if deployments.is_some() && !leaving.is_empty() {
             tokio::time::sleep(DRAIN).await;
         }
         for container in &leaving {

@@ -116,7 +116,13 @@ async fn the_old_version_serves_until_the_new_one_is_well() {
         Ok(200),
         "both serve before the switch"
     );
-    assert_eq!(deployer.retire("test", Some("d4")).await.unwrap(), 1);
+    assert_eq!(
+        deployer
+            .retire("test", Some(&["d1".to_owned()]))
+            .await
+            .unwrap(),
+        1
+    );
     assert_eq!(probe::get(&second, "/healthz").await, Ok(200));
     assert!(probe::get(&first, "/healthz").await.is_err());
 

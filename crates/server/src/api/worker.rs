@@ -228,9 +228,9 @@ pub enum WorkItem {
     Retire {
         /// The environment.
         environment: Environment,
-        /// The deployment that stays; without one, all go.
+        /// The deployments that go; without them, all that there are.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        keep: Option<String>,
+        deployments: Option<Vec<String>>,
     },
     /// Runs commands against the container that serves an environment, and attaches the report.
     /// Answered by [`WorkOutcome::Attached`].

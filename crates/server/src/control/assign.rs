@@ -8,6 +8,7 @@ use pipeline::run::{Event, Failure, Input};
 use serde_json::json;
 use store::deployments::{DeploymentRow, DeploymentState};
 use store::queue::{JobRow, Lease, LeaseRequest};
+use store::repositories::MAX_PAGE_ROWS;
 use store::runs::RunId;
 
 use super::judge::{Question, judge};
@@ -55,22 +56,24 @@ async fn assign(
         JobPayload::Retire {
             project,
             environment,
-            keep,
+            everything,
         } => {
-            let token = issue(
-                front,
-                lease,
-                (&format!("retire-{}", environment.name), None),
-            )
-            .await?;
+            let name = environment.name.to_string();
+            let deployments = match everything {
+                true => None,
+                false => Some(replaced(front, &name).await?),
+            };
             let about = About {
                 project: project.to_string(),
                 pipeline: String::new(),
-                run: format!("retire-{}", environment.name),
+                run: format!("retire-{name}"),
                 action: RETIRE_JOB.to_owned(),
             };
-            let environment = *environment;
-            let work = WorkItem::Retire { environment, keep };
+            let token = issue(front, lease, (&about.run, None)).await?;
+            let work = WorkItem::Retire {
+                environment: *environment,
+                deployments,
+            };
             Ok(Some(assignment(front, lease, about, (token, work))))
         }
         JobPayload::Action {
@@ -79,6 +82,17 @@ async fn assign(
             attempt,
         } => assign_action(front, lease, (&run, &action, attempt)).await,
     }
+}
+
+/// Returns the deployments of an environment that neither serve nor are about to.
+async fn replaced(front: &Front, environment: &str) -> Result<Vec<String>, ApiError> {
+    let deployments = &front.store.deployments;
+    let history = deployments.history(environment, MAX_PAGE_ROWS).await?;
+    let stays = [DeploymentState::Current, DeploymentState::Starting];
+    let gone = history
+        .into_iter()
+        .filter(|row| !stays.contains(&row.state));
+    Ok(gone.map(|row| row.id).collect())
 }
 
 async fn assign_action(

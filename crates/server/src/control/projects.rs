@@ -379,7 +379,7 @@ async fn retire(
     let payload = JobPayload::Retire {
         project: stored.project.name.clone(),
         environment: Box::new(environment.clone()),
-        keep: None,
+        everything: true,
     };
     let job = NewJob::new(RETIRE_JOB, payload.to_json(), clock::now());
     let job = job.once(format!("retire/{name}/all"));

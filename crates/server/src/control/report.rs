@@ -29,9 +29,6 @@ use crate::state::Front;
 /// How long a job rests before it is tried again.
 const RETRY_PAUSE: time::Duration = time::Duration::seconds(3);
 
-/// How long an old version goes on after the switch.
-const RETIRE_PAUSE: time::Duration = time::Duration::seconds(2);
-
 /// An attempt at an action that a worker reports about.
 struct Attempt {
     run: RunId,
@@ -331,32 +328,35 @@ async fn check_again(
     let id = deployment_id(environment, &loaded.row.id);
     let deployments = &front.store.deployments;
     let row = deployments.deployment(&id).await?;
-    if row.is_none_or(|row| row.state != DeploymentState::Starting) {
-        // Reported twice: it was decided the first time.
-        return Ok(Ok(()));
+    match row.map(|row| (row.state, row.reason)) {
+        Some((DeploymentState::Starting, _)) => {}
+        // Reported twice: what was decided the first time stands.
+        Some((DeploymentState::Failed, reason)) => {
+            return Ok(Err(Failure {
+                code: "deployment-refused".to_owned(),
+                message: reason.unwrap_or_default(),
+            }));
+        }
+        _ => return Ok(Ok(())),
     }
     let checked = check_deployment(front, loaded, &attempt.action, deploy).await?;
     let Err(refused) = checked else {
         return Ok(Ok(()));
     };
-    let serving = deployments.current(environment.as_str()).await?;
+    let message = &refused.failure.message;
+    deployments
+        .end(&id, DeploymentState::Failed, message, clock::now())
+        .await?;
+    // What has failed by now is what goes.
     let (project, found) = environment_of(front, loaded, environment).await?;
     let payload = JobPayload::Retire {
         project,
         environment: Box::new(found),
-        keep: serving.map(|serving| serving.id),
+        everything: false,
     };
     let retire = NewJob::new(RETIRE_JOB, payload.to_json(), clock::now());
     let retire = retire.once(format!("withdraw/{environment}/{id}"));
     front.store.queue.enqueue(&retire).await?;
-    deployments
-        .end(
-            &id,
-            DeploymentState::Failed,
-            &refused.failure.message,
-            clock::now(),
-        )
-        .await?;
     Ok(Err(refused.failure))
 }
 
@@ -394,11 +394,9 @@ async fn switch(
     let payload = JobPayload::Retire {
         project,
         environment: Box::new(found),
-        keep: Some(id.clone()),
+        everything: false,
     };
-    // Requests that are under way in the old version may end there.
-    let later = clock::now() + RETIRE_PAUSE;
-    let retire = NewJob::new(RETIRE_JOB, payload.to_json(), later);
+    let retire = NewJob::new(RETIRE_JOB, payload.to_json(), clock::now());
     let retire = retire.once(format!("retire/{environment}/{id}"));
     front.store.queue.enqueue(&retire).await?;
     Ok(Deployed {

@@ -12,7 +12,6 @@ use time::format_description::well_known::Rfc3339;
 
 use super::work::JobPayload;
 use super::{ControlError, log};
-
 use crate::clock;
 use crate::state::Front;
 

@@ -20,12 +20,12 @@ pub(crate) enum JobPayload {
         action: Name,
         attempt: u32,
     },
-    /// Taking away what runs in an environment, but for one deployment.
+    /// Taking away what runs in an environment: everything, or what was replaced or failed.
     #[serde(rename_all = "camelCase")]
     Retire {
         project: Name,
         environment: Box<Environment>,
-        keep: Option<String>,
+        everything: bool,
     },
 }
 

@@ -39,11 +39,12 @@ pub(super) async fn deploy(job: &Job, log: &dyn LogSink) -> Result<WorkOutcome, 
 pub(super) async fn retire(
     job: &Job,
     log: &dyn LogSink,
-    (environment, keep): (&Environment, Option<&str>),
+    (environment, deployments): (&Environment, Option<&[String]>),
 ) -> Result<WorkOutcome, WorkFailure> {
     let engines = &job.shared.engines;
     let deployer = engines.deployer(&job.registry, &environment.target).await?;
-    let count = deployer.retire(environment.name.as_str(), keep).await?;
+    let name = environment.name.as_str();
+    let count = deployer.retire(name, deployments).await?;
     let name = &environment.name;
     log.line(&format!("took {count} containers of `{name}` away"))
         .await;

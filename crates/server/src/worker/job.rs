@@ -105,9 +105,10 @@ impl Job {
             } => evidence::scan(self, log, (image, artifact_type)).await,
             WorkItem::Attach { .. } => evidence::attach(self, log).await,
             WorkItem::Deploy { .. } => deploy::deploy(self, log).await,
-            WorkItem::Retire { environment, keep } => {
-                deploy::retire(self, log, (environment, keep.as_deref())).await
-            }
+            WorkItem::Retire {
+                environment,
+                deployments,
+            } => deploy::retire(self, log, (environment, deployments.as_deref())).await,
             WorkItem::Test { .. } => commands::test(self, log).await,
             WorkItem::Hook { .. } => commands::hook(self, log).await,
         }

@@ -211,9 +211,23 @@ async fn from_a_push_to_a_switched_route() {
     let deployments = shop.get(&tokens.dev, what, Value::Null).await;
     assert_eq!(deployments[0]["state"], "current");
     assert_eq!(deployments[0]["digest"], json!(image.digest));
-    // The containers of earlier versions are taken away.
     let job = shop.lease("retire").await;
-    assert_eq!(job["work"]["keep"], json!(format!("production-{id}")));
+    assert_eq!(job["work"]["deployments"], json!([]), "it is the first");
+    shop.complete(&job, json!({"kind": "done"})).await;
+
+    // The next version takes its place, and only the replaced one goes.
+    commit(&shop, "b");
+    build(&shop, "two").await;
+    let waiting = shop.run("production", "waiting-for-approval").await;
+    let approve = format!("/api/v1/runs/{}/approve", waiting["id"].as_str().unwrap());
+    shop.get(&tokens.manager, ("POST", &approve), json!({}))
+        .await;
+    let job = shop.lease("deploy").await;
+    let serving = json!({"kind": "deployed", "endpoint": "127.0.0.1:3998"});
+    shop.complete(&job, serving).await;
+    let job = shop.lease("retire").await;
+    let first = json!([format!("production-{id}")]);
+    assert_eq!(job["work"]["deployments"], first);
     shop.complete(&job, json!({"kind": "done"})).await;
     shop.stop().await;
 }

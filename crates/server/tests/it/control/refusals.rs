@@ -55,6 +55,32 @@ async fn a_tag_that_moved_after_the_approval_is_not_deployed() {
     shop.stop().await;
 }
 
+#[tokio::test]
+async fn evidence_that_changed_while_it_was_starting_gets_no_traffic() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = Workshop::start(folder.path()).await;
+    let (tokens, image, run) = waiting(&shop).await;
+    approve(&shop, &tokens, &run).await;
+    let job = shop.lease("deploy").await;
+    let more = manifest("one", Some(("note/example", &image)));
+    shop.push(&tokens.mallory, "apps/shop", &more).await;
+    let serving = json!({"kind": "deployed", "endpoint": "127.0.0.1:3999"});
+    shop.complete(&job, serving).await;
+    let failed = shop.run("production", "failed").await;
+    assert_eq!(failure(&failed, "deploy"), "approval-outdated");
+    let what = ("GET", "/api/v1/deployments");
+    let serving = shop.get(&shop.admin, what, Value::Null).await;
+    assert_eq!(serving, json!([]));
+    // The container that was started is taken away.
+    let job = shop.lease("retire").await;
+    let id = run["id"].as_str().unwrap();
+    assert_eq!(
+        job["work"]["deployments"],
+        json!([format!("production-{id}")])
+    );
+    shop.stop().await;
+}
+
 async fn tag(shop: &Workshop, digest: &str) {
     let path = format!("/v2/apps/shop/manifests/{digest}");
     let manifest = shop.ask(&shop.admin, ("GET", &path), Value::Null).await;
