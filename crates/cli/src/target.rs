@@ -111,7 +111,7 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Self, CliError> {
         let layout = |prefix: &&str| text.strip_prefix(*prefix);
-        match LAYOUT_PREFIXES.iter().find_map(|prefix| layout(prefix)) {
+        match LAYOUT_PREFIXES.iter().find_map(layout) {
             Some(rest) => parse_layout(rest),
             None => Ok(Self::Registry(text.parse()?)),
         }

@@ -14,7 +14,7 @@ use crate::error::CliError;
 /// The version that must be served throughout.
 const RELEASED: &str = "1.0.1";
 
-type Attack = fn(&mut Story<'_>, &str) -> Result<(), CliError>;
+type Attack = fn(&mut Story, &str) -> Result<(), CliError>;
 
 /// What is tried, the code that must refuse it, and how it is done on a copy of the release.
 const ON_A_COPY: &[(&str, &str, &str, Attack)] = &[
@@ -63,7 +63,7 @@ const ON_A_COPY: &[(&str, &str, &str, Attack)] = &[
 ];
 
 /// Plays all attacks.
-pub(super) fn play(story: &mut Story<'_>) -> Result<(), CliError> {
+pub(super) fn play(story: &mut Story) -> Result<(), CliError> {
     story.teller.step("attack: a tag moved after the approval");
     moved_tag(story)?;
     for (title, name, code, attack) in ON_A_COPY {
@@ -77,7 +77,7 @@ pub(super) fn play(story: &mut Story<'_>) -> Result<(), CliError> {
     Ok(())
 }
 
-fn refused(story: &mut Story<'_>, title: &str, run: &Value, code: &str) -> Result<(), CliError> {
+fn refused(story: &mut Story, title: &str, run: &Value, code: &str) -> Result<(), CliError> {
     story.must_be(run, "failed")?;
     let found = failure_code(run)?;
     if found != code {
@@ -91,7 +91,7 @@ fn refused(story: &mut Story<'_>, title: &str, run: &Value, code: &str) -> Resul
 }
 
 /// Starts a production run for `reference` and returns its id.
-fn start(story: &mut Story<'_>, reference: &str) -> Result<String, CliError> {
+fn start(story: &mut Story, reference: &str) -> Result<String, CliError> {
     let run = story.json(
         "admin",
         &["run", "start", "production", "--image", reference],
@@ -102,7 +102,7 @@ fn start(story: &mut Story<'_>, reference: &str) -> Result<String, CliError> {
 }
 
 /// Copies the release with everything that hangs on it, and returns the copy by digest.
-fn copy_release(story: &Story<'_>, name: &str) -> Result<String, CliError> {
+fn copy_release(story: &Story, name: &str) -> Result<String, CliError> {
     let repository = format!("{}/apps/{name}", story.sandbox.server);
     story.json(
         "admin",
@@ -117,7 +117,7 @@ fn copy_release(story: &Story<'_>, name: &str) -> Result<String, CliError> {
 }
 
 /// The worker is held up, so that there is a moment between the approval and the deployment.
-fn moved_tag(story: &mut Story<'_>) -> Result<(), CliError> {
+fn moved_tag(story: &mut Story) -> Result<(), CliError> {
     let latest = format!("{}/apps/shop:latest", story.sandbox.server);
     let run = start(story, &latest)?;
     let waiting = story.wait_until(&run, &["waiting-for-approval", "failed", "succeeded"])?;
@@ -137,23 +137,23 @@ fn moved_tag(story: &mut Story<'_>) -> Result<(), CliError> {
         .map(drop)
 }
 
-fn unsigned_report(story: &mut Story<'_>, copy: &str) -> Result<(), CliError> {
+fn unsigned_report(story: &mut Story, copy: &str) -> Result<(), CliError> {
     let report = artifact(story, copy, "test/example")?;
     remove_signatures(story, copy, &report)
 }
 
-fn deleted_report(story: &mut Story<'_>, copy: &str) -> Result<(), CliError> {
+fn deleted_report(story: &mut Story, copy: &str) -> Result<(), CliError> {
     let report = artifact(story, copy, "test/example")?;
     remove(story, copy, &digest(&report)?)
 }
 
-fn wrong_team(story: &mut Story<'_>, copy: &str) -> Result<(), CliError> {
+fn wrong_team(story: &mut Story, copy: &str) -> Result<(), CliError> {
     let report = artifact(story, copy, "test/example")?;
     remove_signatures(story, copy, &report)?;
     sign(story, "mallory", copy, &report, "marketing")
 }
 
-fn copied_signature(story: &mut Story<'_>, copy: &str) -> Result<(), CliError> {
+fn copied_signature(story: &mut Story, copy: &str) -> Result<(), CliError> {
     let report = artifact(story, copy, "test/example")?;
     let signature = signatures(&report)
         .next()
@@ -171,7 +171,7 @@ fn copied_signature(story: &mut Story<'_>, copy: &str) -> Result<(), CliError> {
     Ok(())
 }
 
-fn expired_signature(story: &mut Story<'_>, copy: &str) -> Result<(), CliError> {
+fn expired_signature(story: &mut Story, copy: &str) -> Result<(), CliError> {
     let report = artifact(story, copy, "test/example")?;
     remove_signatures(story, copy, &report)?;
     sign(story, "tester", copy, &report, "qa-brief")?;
@@ -184,7 +184,7 @@ fn expired_signature(story: &mut Story<'_>, copy: &str) -> Result<(), CliError> 
 
 /// A newer scan knows of an advisory that the first did not. It is deleted, so that the older,
 /// clean one is the latest again.
-fn older_report(story: &mut Story<'_>, copy: &str) -> Result<(), CliError> {
+fn older_report(story: &mut Story, copy: &str) -> Result<(), CliError> {
     let before = digest(&artifact(story, copy, "cve/example")?)?;
     let run = story.json("admin", &["run", "start", "rescan", "--image", copy])?;
     let run = story.wait_same(&text(&run, &["id"])?)?;
@@ -201,7 +201,7 @@ fn older_report(story: &mut Story<'_>, copy: &str) -> Result<(), CliError> {
     remove(story, copy, &newer)
 }
 
-fn revoked_signature(story: &mut Story<'_>, copy: &str) -> Result<(), CliError> {
+fn revoked_signature(story: &mut Story, copy: &str) -> Result<(), CliError> {
     let graph = story.ask("admin", &["discover", copy])?;
     let signature = signatures(&graph)
         .next()
@@ -221,7 +221,7 @@ fn revoked_signature(story: &mut Story<'_>, copy: &str) -> Result<(), CliError> 
 }
 
 fn sign(
-    story: &Story<'_>,
+    story: &Story,
     who: &str,
     copy: &str,
     artifact: &Value,
@@ -235,14 +235,14 @@ fn sign(
 }
 
 /// Returns the only artifact of this type on the image.
-fn artifact(story: &Story<'_>, copy: &str, kind: &str) -> Result<Value, CliError> {
+fn artifact(story: &Story, copy: &str, kind: &str) -> Result<Value, CliError> {
     artifacts(story, copy, kind)?
         .into_iter()
         .next()
         .ok_or_else(|| broken(format!("{copy} has no `{kind}`")))
 }
 
-fn artifacts(story: &Story<'_>, copy: &str, kind: &str) -> Result<Vec<Value>, CliError> {
+fn artifacts(story: &Story, copy: &str, kind: &str) -> Result<Vec<Value>, CliError> {
     let graph = story.ask("admin", &["discover", copy])?;
     let referrers = graph["referrers"].as_array().into_iter().flatten();
     Ok(referrers
@@ -256,12 +256,12 @@ fn signatures(artifact: &Value) -> impl Iterator<Item = &Value> {
     referrers.filter(|entry| entry["artifactType"] == "application/vnd.cncf.notary.signature")
 }
 
-fn remove_signatures(story: &Story<'_>, copy: &str, artifact: &Value) -> Result<(), CliError> {
+fn remove_signatures(story: &Story, copy: &str, artifact: &Value) -> Result<(), CliError> {
     signatures(artifact).try_for_each(|signature| remove(story, copy, &digest(signature)?))
 }
 
 /// Deletes a manifest with somebody else's tool.
-fn remove(story: &Story<'_>, copy: &str, digest: &str) -> Result<(), CliError> {
+fn remove(story: &Story, copy: &str, digest: &str) -> Result<(), CliError> {
     let authority = credentials(story)?;
     let target = format!("docker://{}", at(copy, digest));
     let line = [
@@ -276,7 +276,7 @@ fn remove(story: &Story<'_>, copy: &str, digest: &str) -> Result<(), CliError> {
 }
 
 /// Takes the envelope out of a signature manifest and returns the file's path.
-fn steal(story: &Story<'_>, copy: &str, signature: &str) -> Result<String, CliError> {
+fn steal(story: &Story, copy: &str, signature: &str) -> Result<String, CliError> {
     let authority = credentials(story)?;
     let source = format!("docker://{}", at(copy, signature));
     let line = [
@@ -298,7 +298,7 @@ fn steal(story: &Story<'_>, copy: &str, signature: &str) -> Result<String, CliEr
     Ok(format!("stolen/{}", envelope.trim_start_matches("sha256:")))
 }
 
-fn credentials(story: &Story<'_>) -> Result<String, CliError> {
+fn credentials(story: &Story) -> Result<String, CliError> {
     Ok(story
         .sandbox
         .home("admin")?

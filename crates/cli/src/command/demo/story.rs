@@ -24,12 +24,14 @@ const MENDED: &str = "waitress==3.0.2";
 pub(super) fn play(args: &Args, asks: bool) -> Result<(), CliError> {
     let mut story = Story::new(args, asks)?;
     let played = story.acts();
-    let ended = match args.keep && played.is_ok() {
-        true => Ok(story.teller.say(&format!(
-            "everything keeps running in {}",
-            story.sandbox.dir.display()
-        ))),
-        false => story.take_down(),
+    let ended = if args.keep && played.is_ok() {
+        let folder = story.sandbox.dir.display().to_string();
+        story
+            .teller
+            .say(&format!("everything keeps running in {folder}"));
+        Ok(())
+    } else {
+        story.take_down()
     };
     if played.is_ok() {
         story.teller.finish();
@@ -38,10 +40,9 @@ pub(super) fn play(args: &Args, asks: bool) -> Result<(), CliError> {
 }
 
 /// The performance as it stands.
-pub(super) struct Story<'a> {
+pub(super) struct Story {
     pub(super) sandbox: Sandbox,
     pub(super) teller: Teller,
-    args: &'a Args,
     asks: bool,
     assets: PathBuf,
     cache: PathBuf,
@@ -55,8 +56,8 @@ pub(super) struct Story<'a> {
     pub(super) released: String,
 }
 
-impl<'a> Story<'a> {
-    fn new(args: &'a Args, asks: bool) -> Result<Self, CliError> {
+impl Story {
+    fn new(args: &Args, asks: bool) -> Result<Self, CliError> {
         let absolute = |path: &PathBuf| {
             std::path::absolute(path).map_err(|e| CliError::config("no such folder").because(e))
         };
@@ -72,7 +73,6 @@ impl<'a> Story<'a> {
             seen: BTreeSet::new(),
             denied: String::new(),
             released: String::new(),
-            args,
         })
     }
 
@@ -455,7 +455,7 @@ impl<'a> Story<'a> {
 }
 
 /// What the acts are made of.
-impl Story<'_> {
+impl Story {
     /// Types a `countersign` command, shows it and what it printed, and expects exit code 0.
     pub(super) fn tell(&self, who: &str, line: &[&str]) -> Result<Done, CliError> {
         self.teller.command(who, &self.shown(line));
@@ -662,14 +662,14 @@ impl Story<'_> {
         let url = format!("http://127.0.0.1:{}/", self.production);
         let page = self.fetch(&url)?;
         let heading = format!("<h1>Shop {version}</h1>");
-        match page.contains(&heading)
-            && page.contains(self.released.rsplit('@').next().unwrap_or("?"))
-        {
-            true => Ok(self.teller.holds(&format!(
-                "{url} serves version {version} from the released digest"
-            ))),
-            false => Err(broken(format!("{url} does not serve version {version}"))),
+        let digest = self.released.rsplit('@').next().unwrap_or("?");
+        if !page.contains(&heading) || !page.contains(digest) {
+            return Err(broken(format!("{url} does not serve version {version}")));
         }
+        self.teller.holds(&format!(
+            "{url} serves version {version} from the released digest"
+        ));
+        Ok(())
     }
 
     fn fetch(&self, url: &str) -> Result<String, CliError> {
