@@ -2,7 +2,7 @@
 //! satisfy our rules right now?
 //!
 //! The crate is pure. It is given facts and a time and fetches nothing: `client` collects the
-//! evidence, `trust` has judged each envelope, `scan` reads the reports. [`decide`] is a function
+//! evidence, `trust` has judged each envelope, `scan` reads the reports. [`decide()`] is a function
 //! of a policy and those facts, and its result is a tree: for every requirement a result, a stable
 //! code, the reason, the evidence and the remedy. Three results exist, and what is unknown never
 //! passes.

@@ -1,6 +1,6 @@
 //! Runs: one execution of a pipeline, as a pure state machine.
 //!
-//! [`step`] takes a state and an event and returns the next state and what must be done about it.
+//! [`step()`] takes a state and an event and returns the next state and what must be done about it.
 //! The front stores the new state and the queue jobs of the effects in one transaction, so that a
 //! crash between two steps loses nothing. Nothing here reads a clock: events carry the time.
 //!
