@@ -352,11 +352,23 @@ impl ContainerEngine {
         let Some(umount) = find_program("umount") else {
             return;
         };
+        self.until_quiet().await;
         for name in ["storage/overlay", "storage", "run"] {
             let command = CommandLine::new(&umount)
                 .arg("--recursive")
                 .arg(self.folder.join(name));
             let _ = runner::capture(&command, CLOSE_LIMIT).await;
+        }
+    }
+
+    /// Waits until no process works on the storage: after a container's end, conmon starts one
+    /// that cleans up, and mounts the storage for it.
+    async fn until_quiet(&self) {
+        let storage = self.folder.join("storage");
+        let storage = storage.as_os_str().as_encoded_bytes();
+        let deadline = tokio::time::Instant::now() + CLOSE_LIMIT;
+        while is_named_by_a_process(storage) && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(SERVICE_POLL).await;
         }
     }
 
@@ -437,6 +449,13 @@ impl Service {
         }
         false
     }
+}
+
+fn is_named_by_a_process(path: &[u8]) -> bool {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let arguments = processes.filter_map(|one| fs::read(one.path().join("cmdline")).ok());
+    let names = |line: &[u8]| line.split(|byte| *byte == 0).any(|word| word == path);
+    arguments.into_iter().any(|line| names(&line))
 }
 
 fn write_error(path: &Path) -> impl FnOnce(std::io::Error) -> EngineError + '_ {

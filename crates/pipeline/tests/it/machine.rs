@@ -39,7 +39,7 @@ pub(crate) struct Machine {
     /// The base image, `base/box`, by digest.
     pub(crate) base: Reference,
     pub(crate) log: Lines,
-    registry_process: Running,
+    _registry_process: Running,
     folder: TempDir,
 }
 
@@ -57,7 +57,7 @@ impl Machine {
             registry,
             base: base.clone(),
             log: Lines::default(),
-            registry_process,
+            _registry_process: registry_process,
             folder,
         };
         let name = TagOrDigest::of(&base).unwrap();
@@ -96,16 +96,35 @@ impl Machine {
         folder
     }
 
-    /// Removes containers and unmounts the storage, so that the folder can go.
-    pub(crate) async fn stop(mut self) {
-        let remove = self
-            .engine
-            .podman()
-            .args(["rm", "--all", "--force", "--time", "0"]);
+    /// Ends everything, and waits for it.
+    pub(crate) async fn stop(self) {
+        let remove = ["rm", "--all", "--force", "--time", "0"];
+        let remove = self.engine.podman().args(remove);
         runner::capture(&remove, LIMIT).await.unwrap();
         self.engine.close().await;
-        self.registry_process.kill().await;
     }
+}
+
+/// A test that fails must not leave containers and mounts behind either.
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let folder = self.folder.path().join("w");
+        let (storage, run) = (folder.join("storage"), folder.join("run"));
+        let storage = storage.to_string_lossy();
+        let podman = ["--root", &*storage, "--runroot", &run.to_string_lossy()];
+        let remove = ["rm", "--all", "--force", "--time", "0"];
+        quietly("podman", &[&podman[..], &remove].concat());
+        quietly("umount", &["--recursive", &format!("{storage}/overlay")]);
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a drop cannot wait for the runner"
+)]
+fn quietly(program: &str, arguments: &[&str]) {
+    let mut command = std::process::Command::new(program);
+    let _ = command.args(arguments).output();
 }
 
 fn start_registry(folder: &Path) -> (Registry, Running) {
