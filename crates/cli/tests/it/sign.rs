@@ -150,7 +150,7 @@ fn an_acceptance_names_the_evidence() {
     assert_snapshot!(environment.run(&["discover", "SERVER/apps/shop:v1"]), @r"
     exit 0
     SERVER/apps/shop@sha256:…
-    └── application/vnd.countersign.acceptance.v1+json  sha256:…  says `ci-build`, not verified
+    └── application/vnd.countersign.acceptance.v1+json  sha256:…  signed by `ci-build` (not verified)
     graph root sha256:…
     ");
 }
