@@ -17,7 +17,7 @@ import run as interop  # noqa: E402  (the path is set above)
 from harness import World  # noqa: E402
 
 VERIFY_ROUNDS = 15
-LOAD_SECONDS = 5
+LOAD_SECONDS = 4
 LOAD_CONNECTIONS = 8
 
 
@@ -79,7 +79,8 @@ def timed(world, *command):
 
 def wrk(world, url, token=None, script=None, connections=LOAD_CONNECTIONS):
     """Returns answers a second, none of them an error."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{LOAD_SECONDS}s"]
+    accept = "Accept: application/vnd.oci.image.manifest.v1+json"
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{LOAD_SECONDS}s", "-H", accept]
     if token:
         command += ["-H", f"Authorization: Bearer {token}"]
     if script:
