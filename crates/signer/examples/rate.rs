@@ -92,6 +92,7 @@ async fn open(folder: &std::path::Path) -> Result<Arc<Signer>, Box<dyn std::erro
             kdf_cost: KdfCost::DEFAULT,
         },
         unlock: UnlockSource::Default(folder.join("unlock")),
+        custody: None,
         crl_period: DEFAULT_CRL_PERIOD,
         clock: Arc::new(now),
     };

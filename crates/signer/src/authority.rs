@@ -1,6 +1,6 @@
 //! The certificate authority: a root, an intermediate, and short-lived leaves.
 //!
-//! All keys are P-384 and all signatures ECDSA with SHA-384. The shapes satisfy the Notary
+//! The authority's keys are P-384 and lie in a [`Custody`]; their signatures are ECDSA with SHA-384. The shapes satisfy the Notary
 //! Project signature specification, Certificate Requirements, as the stock `notation` checks
 //! them:
 //!
@@ -23,6 +23,7 @@ mod leaf;
 mod subject;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aws_lc_rs::error::Unspecified;
 use der::{Decode as _, DecodePem as _, Encode as _};
@@ -37,7 +38,7 @@ pub(crate) use leaf::Leaf;
 pub use leaf::{LEAF_LIFE, LeafTimes};
 pub use subject::{AuthoritySubject, SubjectError};
 
-use crate::custody::{KdfCost, SealError, UnlockSecret, files, sealed};
+use crate::custody::{Custody, CustodyError, KdfCost, KeyAlgorithm, files};
 use crate::keys::AuthorityKey;
 
 /// The life of the root.
@@ -57,7 +58,8 @@ const MAX_PEM_BYTES: usize = 16 * 1024;
 /// How an authority is opened, or made when the folder holds none.
 #[derive(Clone, Debug)]
 pub struct AuthorityConfig {
-    /// The folder of `root.pem`, `root.key`, `intermediate.pem`, `intermediate.key`.
+    /// The folder of `root.pem` and `intermediate.pem`, and of the sealed keys where these are in
+    /// files.
     pub folder: PathBuf,
     /// The subject attributes of a new authority.
     pub subject: AuthoritySubject,
@@ -82,15 +84,9 @@ pub enum AuthorityError {
         #[source]
         source: std::io::Error,
     },
-    /// A sealed key does not open.
-    #[error("cannot open `{path}`")]
-    Seal {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: SealError,
-    },
+    /// A key cannot be opened or made, or did not sign.
+    #[error(transparent)]
+    Custody(#[from] CustodyError),
     /// A certificate on disk is not one, or not of the key beside it.
     #[error("`{path}` cannot be used: {reason}")]
     Certificate {
@@ -101,20 +97,23 @@ pub enum AuthorityError {
     },
     /// A certificate is there, and its key is not: making a new one would orphan every signature.
     #[error(
-        "`{certificate}` is there but its key `{key}` is missing: restore the key from a backup"
+        "`{certificate}` is there but its key `{key}` is missing in {custody}: restore the key \
+         from a backup"
     )]
     KeyMissing {
         /// The certificate's file.
         certificate: PathBuf,
-        /// The key's file.
-        key: PathBuf,
+        /// The key's label.
+        key: String,
+        /// Where it should be.
+        custody: String,
     },
     /// The subject attributes cannot be used.
     #[error(transparent)]
     Subject(#[from] SubjectError),
     /// A certificate or list could not be written in DER.
     #[error("cannot encode a certificate or revocation list")]
-    Encode(#[from] rcgen::Error),
+    Encode(#[source] rcgen::Error),
     /// The cryptographic library failed.
     #[error("the cryptographic library failed")]
     Library(#[from] Unspecified),
@@ -127,6 +126,7 @@ pub struct Authority {
     root_der: Vec<u8>,
     intermediate_der: Vec<u8>,
     issuer: Issuer<'static, AuthorityKey>,
+    custody: Arc<dyn Custody>,
 }
 
 impl Authority {
@@ -135,12 +135,12 @@ impl Authority {
     /// Making it resumes where an earlier attempt was interrupted: what exists is never replaced.
     pub fn open(
         config: AuthorityConfig,
-        secret: &UnlockSecret,
+        custody: Arc<dyn Custody>,
         now: OffsetDateTime,
     ) -> Result<Self, AuthorityError> {
         let vault = Vault {
             config: &config,
-            secret,
+            custody: custody.as_ref(),
         };
         files::create_private_folder(&config.folder).map_err(|source| AuthorityError::File {
             action: "make",
@@ -156,7 +156,13 @@ impl Authority {
             issuer: Issuer::new(intermediate_params(&subject, now)?, key),
             crl_url: config.crl_url,
             subject,
+            custody,
         })
+    }
+
+    /// Returns where the keys lie.
+    pub fn custody(&self) -> &Arc<dyn Custody> {
+        &self.custody
     }
 
     /// Returns the root certificate in PEM: the trust anchor.
@@ -180,10 +186,10 @@ impl Authority {
     }
 }
 
-/// The files of an authority, and what opens them.
+/// The certificates of an authority, and where its keys lie.
 struct Vault<'a> {
     config: &'a AuthorityConfig,
-    secret: &'a UnlockSecret,
+    custody: &'a dyn Custody,
 }
 
 impl Vault<'_> {
@@ -194,14 +200,17 @@ impl Vault<'_> {
         now: OffsetDateTime,
     ) -> Result<(Certificate, Option<AuthorityKey>), AuthorityError> {
         if let Some(certificate) = self.certificate("root")? {
-            if !self.path("root.key").exists() {
+            if !self.custody.contains("root")? {
                 return Err(self.key_missing("root"));
             }
             return Ok((certificate, None));
         }
         let key = self.key_or_new("root")?;
         let params = root_params(&self.config.subject, now)?;
-        let certificate = self.keep_certificate("root", params.self_signed(&key)?.der())?;
+        let signed = params
+            .self_signed(&key)
+            .map_err(|error| not_signed(error, &key))?;
+        let certificate = self.keep_certificate("root", signed.der())?;
         Ok((certificate, Some(key)))
     }
 
@@ -212,7 +221,7 @@ impl Vault<'_> {
         now: OffsetDateTime,
     ) -> Result<(Certificate, AuthorityKey), AuthorityError> {
         let kept = self.certificate("intermediate")?;
-        if kept.is_some() && !self.path("intermediate.key").exists() {
+        if kept.is_some() && !self.custody.contains("intermediate")? {
             return Err(self.key_missing("intermediate"));
         }
         let key = self.key_or_new("intermediate")?;
@@ -224,7 +233,9 @@ impl Vault<'_> {
         }
         let root_key = root_key.map_or_else(|| self.key_or_new("root"), Ok)?;
         let issuer = Issuer::new(root_params(subject, now)?, root_key);
-        let signed = intermediate_params(subject, now)?.signed_by(&key, &issuer)?;
+        let signed = intermediate_params(subject, now)?
+            .signed_by(&key, &issuer)
+            .map_err(|error| not_signed(error, issuer.key()))?;
         Ok((self.keep_certificate("intermediate", signed.der())?, key))
     }
 
@@ -235,7 +246,8 @@ impl Vault<'_> {
     fn key_missing(&self, name: &str) -> AuthorityError {
         AuthorityError::KeyMissing {
             certificate: self.path(&format!("{name}.pem")),
-            key: self.path(&format!("{name}.key")),
+            key: name.to_owned(),
+            custody: self.custody.describe(),
         }
     }
 
@@ -257,22 +269,11 @@ impl Vault<'_> {
     }
 
     fn key_or_new(&self, name: &str) -> Result<AuthorityKey, AuthorityError> {
-        let path = self.path(&format!("{name}.key"));
-        let failed = |source| AuthorityError::Seal {
-            path: path.clone(),
-            source,
+        let handle = match self.custody.open(name)? {
+            Some(handle) => handle,
+            None => self.custody.generate(name, KeyAlgorithm::P384)?,
         };
-        if let Some(bytes) = read(&path, sealed::MAX_SEALED_BYTES)? {
-            let pkcs8 = sealed::open(name, &bytes, self.secret).map_err(failed)?;
-            return Ok(AuthorityKey::from_pkcs8(&pkcs8)?);
-        }
-        let (key, pkcs8) = AuthorityKey::generate()?;
-        let cost = self.config.kdf_cost;
-        write(
-            &path,
-            &sealed::seal(name, &pkcs8, self.secret, cost).map_err(failed)?,
-        )?;
-        Ok(key)
+        Ok(AuthorityKey::new(handle)?)
     }
 
     fn check_pair(
@@ -282,14 +283,22 @@ impl Vault<'_> {
         key: &AuthorityKey,
     ) -> Result<(), AuthorityError> {
         let info = certificate.tbs_certificate().subject_public_key_info();
-        if info.subject_public_key.raw_bytes() == key.public_point() {
+        if info.subject_public_key.raw_bytes() == key.public_bits() {
             return Ok(());
         }
         let path = self.path(&format!("{name}.pem"));
         Err(unusable(
             path,
-            format!("it is not the certificate of `{name}.key`"),
+            format!("it is not the certificate of key `{name}`"),
         ))
+    }
+}
+
+/// Returns why `key` did not sign: what its custody said, where that is why.
+fn not_signed(error: rcgen::Error, key: &AuthorityKey) -> AuthorityError {
+    match (error, key.last_failure()) {
+        (rcgen::Error::RemoteKeyError, Some(failure)) => failure.into(),
+        (error, _) => AuthorityError::Encode(error),
     }
 }
 

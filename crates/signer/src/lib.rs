@@ -35,7 +35,7 @@ pub use acceptance::Acceptance;
 pub use authority::{Authority, AuthorityConfig, AuthorityError, AuthoritySubject};
 pub use client::{SignerClient, SignerClientError};
 pub use confine::{Confinement, confine};
-pub use custody::UnlockSource;
+pub use custody::{Custody, CustodyError, KeyAlgorithm, KeyHandle, UnlockSource};
 pub use job::{JobId, JobKind, JobRevocation, JobStatus, RevokedLeaf, SigningJob};
 pub use payload::RefusedPayload;
 pub use principal::{Denial, Principal};

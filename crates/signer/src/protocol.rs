@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use crate::authority::AuthoritySubject;
+use crate::authority::{AuthorityError, AuthoritySubject};
+use crate::custody::CustodyError;
 use crate::job::{JobId, SigningJob};
 use crate::principal::Principal;
 use crate::profile::{ProfileName, ProfileSpec, SigningProfile};
@@ -245,6 +246,12 @@ fn classify(error: &SignerError) -> (FailureKind, &'static str) {
         SignerError::ListReplaced(_) => (FailureKind::Conflict, "revocation-list-replaced"),
         SignerError::Busy => (FailureKind::Unavailable, "signer-busy"),
         SignerError::Timeout => (FailureKind::Unavailable, "signer-timeout"),
+        SignerError::Authority(AuthorityError::Custody(CustodyError::Unavailable { .. })) => {
+            (FailureKind::Unavailable, "keys-unreachable")
+        }
+        SignerError::Authority(AuthorityError::Custody(CustodyError::Locked { .. })) => {
+            (FailureKind::Unavailable, "keys-locked")
+        }
         SignerError::Records(_) => (FailureKind::Internal, "signer-records-failed"),
         _ => (FailureKind::Internal, "signer-failed"),
     }

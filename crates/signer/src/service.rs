@@ -22,7 +22,7 @@ pub use revocation::{LISTED_AFTER_EXPIRY, RevocationList};
 pub use sign::{AttestRequest, SignRequest, SignedEnvelope};
 
 use crate::authority::{Authority, AuthorityConfig, Leaf};
-use crate::custody::{UnlockError, UnlockSource};
+use crate::custody::{Custody, CustodyError, SealedFolder, UnlockError, UnlockSource};
 use crate::job::JobId;
 use crate::principal::{Denial, Principal};
 use crate::profile::{ProfileName, SigningProfile};
@@ -45,6 +45,8 @@ pub struct ServiceConfig {
     pub authority: AuthorityConfig,
     /// Where the unlocking secret comes from.
     pub unlock: UnlockSource,
+    /// Where the keys lie; in sealed files in the authority's folder when absent.
+    pub custody: Option<Arc<dyn Custody>>,
     /// How long a revocation list may be used.
     pub crl_period: Duration,
     /// The time.
@@ -58,6 +60,9 @@ pub enum StartError {
     /// There is no unlocking secret.
     #[error(transparent)]
     Unlock(#[from] UnlockError),
+    /// The keys cannot be opened.
+    #[error(transparent)]
+    Custody(#[from] CustodyError),
     /// The authority cannot be opened or made.
     #[error(transparent)]
     Authority(#[from] crate::authority::AuthorityError),
@@ -99,9 +104,10 @@ impl Signer {
         records: Arc<dyn Records>,
     ) -> Result<Arc<Self>, StartError> {
         let now = (config.clock)();
+        let (clock, crl_period) = (config.clock.clone(), config.crl_period);
         let authority = tokio::task::spawn_blocking(move || {
-            let secret = config.unlock.load(&config.authority.folder)?;
-            Ok::<_, StartError>(Authority::open(config.authority, &secret, now)?)
+            let custody = open_custody(&config)?;
+            Ok::<_, StartError>(Authority::open(config.authority, custody, now)?)
         });
         let authority = authority.await.unwrap_or_else(|panic| {
             let source = std::io::Error::other(panic);
@@ -112,18 +118,20 @@ impl Signer {
         })?;
         let profiles = records.profiles().await?.into_iter();
         let revoked = records.revoked_leaves(now).await?;
-        let pool = CpuPool::start().map_err(|source| StartError::System {
-            action: "start the threads that sign",
-            source,
+        let pool = CpuPool::start(authority.custody().parallelism()).map_err(|source| {
+            StartError::System {
+                action: "start the threads that sign",
+                source,
+            }
         })?;
         Ok(Arc::new(Self {
             authority: Arc::new(authority),
             journal: Journal::start(records.clone()),
             records,
-            clock: config.clock,
+            clock,
             profiles: RwLock::new(profiles.map(|p| (p.name.clone(), Arc::new(p))).collect()),
             leaves: Mutex::default(),
-            list: tokio::sync::Mutex::new(ListState::new(revoked, config.crl_period)),
+            list: tokio::sync::Mutex::new(ListState::new(revoked, crl_period)),
             pool,
             changes: tokio::sync::RwLock::default(),
         }))
@@ -151,6 +159,17 @@ impl Signer {
         let found = self.find_profile(name);
         found.ok_or_else(|| SignerError::NoProfile(name.clone()))
     }
+}
+
+fn open_custody(config: &ServiceConfig) -> Result<Arc<dyn Custody>, StartError> {
+    if let Some(custody) = &config.custody {
+        return Ok(custody.clone());
+    }
+    let AuthorityConfig {
+        folder, kdf_cost, ..
+    } = &config.authority;
+    let secret = config.unlock.load(folder)?;
+    Ok(Arc::new(SealedFolder::open(folder, secret, *kdf_cost)?))
 }
 
 fn administrators_only(principal: &Principal, action: &'static str) -> Result<(), SignerError> {

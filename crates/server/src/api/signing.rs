@@ -196,7 +196,7 @@ impl From<SignerClientError> for ApiError {
 
 /// The signer's codes, which are stable and part of this API.
 fn known_code(code: &str) -> &'static str {
-    const CODES: [&str; 17] = [
+    const CODES: [&str; 19] = [
         "profile-not-granted",
         "profile-canceled",
         "profile-revoked",
@@ -214,6 +214,8 @@ fn known_code(code: &str) -> &'static str {
         "revocation-list-replaced",
         "signer-busy",
         "signer-timeout",
+        "keys-unreachable",
+        "keys-locked",
     ];
     let known = CODES.into_iter().find(|known| *known == code);
     known.unwrap_or("signer-failed")

@@ -129,6 +129,7 @@ fn config(settings: SignerSettings) -> anyhow::Result<SignerConfig> {
                 kdf_cost: KdfCost::DEFAULT,
             },
             unlock: UnlockSource::Given(secret),
+            custody: None,
             crl_period: DEFAULT_CRL_PERIOD,
             clock: Arc::new(clock::now),
         },

@@ -75,6 +75,7 @@ async fn serve_signer(socket: std::path::PathBuf) {
                 kdf_cost: KdfCost::TESTS_ONLY,
             },
             unlock: UnlockSource::Default(unlock.path().join("unlock")),
+            custody: None,
             crl_period: DEFAULT_CRL_PERIOD,
             clock: Arc::new(server::clock::now),
         },

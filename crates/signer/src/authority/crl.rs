@@ -10,7 +10,7 @@ use rcgen::{
 };
 use time::OffsetDateTime;
 
-use super::{Authority, AuthorityError, whole_seconds};
+use super::{Authority, AuthorityError, not_signed, whole_seconds};
 
 /// When a list was made, and until when it may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,9 @@ impl Authority {
             revoked_certs: entries.iter().map(entry_params).collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
-        Ok(params.signed_by(&self.issuer)?.der().to_vec())
+        let signed = params.signed_by(&self.issuer);
+        let signed = signed.map_err(|error| not_signed(error, self.issuer.key()))?;
+        Ok(signed.der().to_vec())
     }
 }
 

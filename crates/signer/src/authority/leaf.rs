@@ -5,7 +5,7 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-use super::{Authority, AuthorityError, random_serial, whole_seconds};
+use super::{Authority, AuthorityError, not_signed, random_serial, whole_seconds};
 use crate::ProfileName;
 use crate::keys::LeafKey;
 
@@ -27,7 +27,7 @@ pub struct LeafTimes {
     pub not_after: OffsetDateTime,
 }
 
-/// A leaf: its key, which exists nowhere else, and its chain.
+/// A leaf: its key and its chain.
 pub(crate) struct Leaf {
     pub(crate) key: LeafKey,
     /// Leaf, intermediate, root, in DER.
@@ -40,13 +40,13 @@ pub(crate) struct Leaf {
 }
 
 impl Authority {
-    /// Issues a leaf for `profile` with a new key.
+    /// Issues a leaf for `profile` and `key`.
     pub(crate) fn issue_leaf(
         &self,
         profile: &ProfileName,
         times: LeafTimes,
+        key: LeafKey,
     ) -> Result<Leaf, AuthorityError> {
-        let key = LeafKey::generate()?;
         let serial = random_serial()?;
         let times = LeafTimes {
             not_before: whole_seconds(times.not_before),
@@ -55,7 +55,9 @@ impl Authority {
         let mut params = self.leaf_params(profile, times)?;
         let serial_text = hex::encode(serial.as_ref());
         params.serial_number = Some(serial);
-        let der = params.signed_by(&key, &self.issuer)?.der().to_vec();
+        let signed = params.signed_by(&key, &self.issuer);
+        let signed = signed.map_err(|error| not_signed(error, self.issuer.key()))?;
+        let der = signed.der().to_vec();
         let fingerprints = [&der, &self.intermediate_der, &self.root_der].map(|der| sha256(der));
         Ok(Leaf {
             key,

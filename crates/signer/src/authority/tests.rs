@@ -9,11 +9,19 @@ use x509_cert::crl::CertificateList;
 use x509_cert::ext::pkix::{BasicConstraints, CrlDistributionPoints, ExtendedKeyUsage, KeyUsage};
 
 use super::*;
+use crate::custody::{SealedFolder, UnlockSecret};
+use crate::keys::LeafKey;
 
 const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
 
-fn secret() -> UnlockSecret {
-    UnlockSecret::parse(b"correct horse battery staple".to_vec()).unwrap()
+fn custody(folder: &Path, secret: &str) -> Arc<dyn Custody> {
+    let secret = UnlockSecret::parse(secret.as_bytes().to_vec()).unwrap();
+    let keys = folder.join("keys");
+    Arc::new(SealedFolder::open(&keys, secret, KdfCost::TESTS_ONLY).unwrap())
+}
+
+fn sealed(folder: &Path) -> Arc<dyn Custody> {
+    custody(folder, "correct horse battery staple")
 }
 
 fn config(folder: &Path) -> AuthorityConfig {
@@ -26,7 +34,7 @@ fn config(folder: &Path) -> AuthorityConfig {
 }
 
 fn open(folder: &Path, now: OffsetDateTime) -> Result<Authority, AuthorityError> {
-    Authority::open(config(folder), &secret(), now)
+    Authority::open(config(folder), sealed(folder), now)
 }
 
 fn leaf(authority: &Authority) -> Leaf {
@@ -35,7 +43,8 @@ fn leaf(authority: &Authority) -> Leaf {
         not_after: NOW + LEAF_LIFE,
     };
     let name = "ci-build".parse().unwrap();
-    authority.issue_leaf(&name, times).unwrap()
+    let key = LeafKey::generate(KeyAlgorithm::P384).unwrap();
+    authority.issue_leaf(&name, times, key).unwrap()
 }
 
 fn parsed(chain: &[Vec<u8>]) -> Vec<Certificate> {
@@ -124,7 +133,7 @@ fn an_authority_is_the_same_after_a_restart() {
     let mut changed = config(folder.path());
     changed.subject.organization = "Other".to_owned();
     let later = NOW + Duration::days(300);
-    let second = Authority::open(changed, &secret(), later).unwrap();
+    let second = Authority::open(changed, sealed(folder.path()), later).unwrap();
     assert_eq!(first.chain_pem(), second.chain_pem());
     // The subject is that of the root, whatever is configured now.
     assert_eq!(second.subject().organization, "Countersign");
@@ -154,16 +163,11 @@ fn an_intermediate_is_renewed_in_time_with_its_key() {
 fn another_secret_does_not_open_the_authority() {
     let folder = tempfile::tempdir().unwrap();
     open(folder.path(), NOW).unwrap();
-    let other = UnlockSecret::parse(b"incorrect horse battery".to_vec()).unwrap();
-    let refused = Authority::open(config(folder.path()), &other, NOW)
-        .err()
-        .unwrap();
+    let other = custody(folder.path(), "incorrect horse battery");
+    let refused = Authority::open(config(folder.path()), other, NOW);
     assert!(matches!(
-        refused,
-        AuthorityError::Seal {
-            source: SealError::Secret(_),
-            ..
-        }
+        refused.err().unwrap(),
+        AuthorityError::Custody(CustodyError::Locked { .. })
     ));
 }
 
@@ -190,7 +194,7 @@ fn a_key_of_another_authority_is_refused() {
     std::fs::copy(two.path().join(name), one.path().join(name)).unwrap();
     let refused = open(one.path(), NOW).err().unwrap().to_string();
     assert!(
-        refused.contains("not the certificate of `intermediate.key`"),
+        refused.contains("not the certificate of key `intermediate`"),
         "{refused}"
     );
 }

@@ -63,7 +63,7 @@ impl KdfCost {
 }
 
 /// Says why a key could not be sealed or opened.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
     /// The file is not a sealed key.

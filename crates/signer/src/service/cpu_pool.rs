@@ -1,4 +1,5 @@
-//! Threads for signing, as many as there are processors.
+//! Threads for signing: as many as there are processors, or more where the keys lie elsewhere and
+//! signing is waiting.
 //!
 //! A P-384 signature takes about 160 µs: too long for the threads that serve sockets. tokio's
 //! blocking pool would start up to 512 threads for a burst; here a burst waits in line.
@@ -42,9 +43,9 @@ impl Shared {
 }
 
 impl CpuPool {
-    pub(super) fn start() -> io::Result<Self> {
+    pub(super) fn start(threads: usize) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
-        for number in 0..thread::available_parallelism().map_or(2, usize::from) {
+        for number in 0..threads {
             let shared = shared.clone();
             thread::Builder::new()
                 .name(format!("sign-{number}"))
@@ -114,7 +115,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_loses_one_task_and_no_thread() {
-        let pool = CpuPool::start().unwrap();
+        let pool = CpuPool::start(2).unwrap();
         for _ in 0..64 {
             let lost = pool
                 .run(|| -> Result<(), SignerError> { panic!("expected") })

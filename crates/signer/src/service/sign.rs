@@ -5,11 +5,13 @@ use std::sync::Arc;
 use oci::{Digest, MediaType};
 use time::{Duration, OffsetDateTime};
 use trust::jws::UnsignedEnvelope;
-use trust::{EnvelopeRequest, SignatureAlgorithm, SigningScheme, TargetArtifact};
+use trust::{EnvelopeRequest, SigningScheme, TargetArtifact};
 
 use super::{Signer, SignerError};
-use crate::authority::{LEAF_LIFE, Leaf, LeafTimes, whole_seconds};
+use crate::authority::{AuthorityError, LEAF_LIFE, Leaf, LeafTimes, whole_seconds};
+use crate::custody::{CustodyError, KeyAlgorithm};
 use crate::job::{JobId, JobKind, JobStatus, SigningJob};
+use crate::keys::LeafKey;
 use crate::payload::{self, Signatory};
 use crate::principal::Principal;
 use crate::profile::{LeafPolicy, ProfileName, SigningProfile};
@@ -126,9 +128,10 @@ impl Signer {
                 not_before: draft.signed_at,
                 not_after: draft.expires,
             };
-            let leaf = authority.issue_leaf(&draft.profile.name, times)?;
+            let key = LeafKey::generate(KeyAlgorithm::P384).map_err(key_failed)?;
+            let leaf = authority.issue_leaf(&draft.profile.name, times, key)?;
             let bytes = trust::dsse::pae(&payload_type, &payload);
-            let value = leaf.key.sign(&bytes).map_err(library_failed)?;
+            let value = leaf.key.sign(&bytes).map_err(key_failed)?;
             let envelope =
                 trust::dsse::assemble(&payload_type, &payload, value.as_ref(), &leaf.chain);
             Ok((
@@ -180,9 +183,9 @@ impl Signer {
                 not_before,
                 not_after: not_before + life,
             };
-            self.authority
-                .issue_leaf(&draft.profile.name, times)
-                .map(Arc::new)
+            let key = LeafKey::generate(KeyAlgorithm::P384)?;
+            let leaf = self.authority.issue_leaf(&draft.profile.name, times, key)?;
+            Ok::<_, AuthorityError>(Arc::new(leaf))
         };
         let LeafPolicy::Rotating { days } = draft.profile.leaf else {
             return Ok(issue(LEAF_LIFE)?);
@@ -252,7 +255,7 @@ fn notary_envelope(
     let unsigned = UnsignedEnvelope::new(EnvelopeRequest {
         target,
         scheme: SigningScheme::SigningAuthority,
-        algorithm: SignatureAlgorithm::Es384,
+        algorithm: leaf.key.algorithm().of_envelopes(),
         signing_time: draft.signed_at,
         expiry: Some(draft.expires),
         chain: leaf.chain.clone(),
@@ -262,10 +265,10 @@ fn notary_envelope(
     let value = leaf
         .key
         .sign(unsigned.signing_input())
-        .map_err(library_failed)?;
+        .map_err(key_failed)?;
     Ok(unsigned.assemble(value.as_ref()))
 }
 
-fn library_failed(error: aws_lc_rs::error::Unspecified) -> SignerError {
-    crate::authority::AuthorityError::Library(error).into()
+fn key_failed(error: CustodyError) -> SignerError {
+    AuthorityError::Custody(error).into()
 }

@@ -1,6 +1,8 @@
 //! Tests of the rules: with records in memory, keys in a temporary folder, and a clock that moves
 //! when it is told to.
 
+mod custody;
+
 use std::path::Path;
 
 use der::Decode as _;
@@ -107,6 +109,7 @@ fn config(folder: &Path, time: Arc<Mutex<OffsetDateTime>>) -> ServiceConfig {
             kdf_cost: KdfCost::TESTS_ONLY,
         },
         unlock: UnlockSource::File(unlock),
+        custody: None,
         crl_period: DEFAULT_CRL_PERIOD,
         clock: Arc::new(move || *time.lock().unwrap()),
     }

@@ -89,6 +89,7 @@ fn config(folder: &Path, (uid, time): (u32, Arc<Mutex<OffsetDateTime>>)) -> Sign
                 kdf_cost: KdfCost::TESTS_ONLY,
             },
             unlock: UnlockSource::File(folder.join("unlock")),
+            custody: None,
             crl_period: DEFAULT_CRL_PERIOD,
             clock: Arc::new(move || *time.lock().unwrap()),
         },
