@@ -90,5 +90,64 @@ fn open_reader(path: &Path) -> Result<Connection, StoreError> {
 fn prepare(connection: &Connection) -> Result<(), StoreError> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
+    // A savepoint's journal that outgrows its memory goes to a file in `/var/tmp`, where the
+    // confined signer may not write: a busy signer then failed with "unable to open database file".
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use landlock::{
+        ABI, Access as _, AccessFs, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _,
+        path_beneath_rules,
+    };
+
+    use super::*;
+
+    const SCHEMA: Migrations = &["CREATE TABLE t (id INTEGER PRIMARY KEY, bytes BLOB)"];
+    /// Together far more than the 64 KiB of before-images that a savepoint keeps in memory
+    /// (`SQLITE_STMTJRNL_SPILL`).
+    const ROWS: u32 = 200;
+    const BYTES: usize = 2000;
+
+    fn confine_this_thread(folder: &Path) {
+        let all = AccessFs::from_all(ABI::V1);
+        let ruleset = Ruleset::default().handle_access(all).unwrap();
+        let rules = path_beneath_rules([folder], all);
+        let ruleset = ruleset.create().unwrap().add_rules(rules).unwrap();
+        let _ = ruleset.restrict_self().unwrap();
+    }
+
+    async fn fill(database: &Database, byte: u8) -> Result<(), StoreError> {
+        let change = move |connection: &Connection| {
+            let mut statement = connection
+                .prepare_cached("INSERT OR REPLACE INTO t (id, bytes) VALUES (?1, ?2)")?;
+            for id in 0..ROWS {
+                statement.execute(rusqlite::params![id, vec![byte; BYTES]])?;
+            }
+            Ok(())
+        };
+        database.write(change).await
+    }
+
+    /// The signer may use its own folder and no other (landlock).
+    #[test]
+    fn a_large_change_needs_no_folder_for_temporary_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_owned();
+        // The rules hold for this thread and those that it starts: the writer's is one.
+        let confined = std::thread::spawn(move || {
+            confine_this_thread(&path);
+            let database = Database::open(&path.join("db.sqlite"), SCHEMA).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().build();
+            runtime.unwrap().block_on(async {
+                // Both in one transaction: the second changes pages that the first changed.
+                let both = tokio::join!(fill(&database, 1), fill(&database, 2));
+                both.0.unwrap();
+                both.1.unwrap();
+            });
+        });
+        confined.join().unwrap();
+    }
 }
