@@ -35,6 +35,7 @@ fn main() -> std::io::Result<()> {
             expiry: Some(testkit::after(7)),
             chain: leaf.chain(),
             agent: Some("seed/1".to_owned()),
+            aws: None,
         });
         let unsigned = unsigned.map_err(std::io::Error::other)?;
         let envelope = unsigned.assemble(&leaf.key.sign(unsigned.signing_input()));

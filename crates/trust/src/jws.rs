@@ -4,9 +4,11 @@
 //! [`ParsedEnvelope`] is what somebody else signed, read strictly; [`VerifiedEnvelope`] is one
 //! whose signature holds, and the only way to a payload.
 
+pub mod aws;
 mod parse;
 mod sign;
 
+pub use aws::AwsAttributes;
 pub use parse::{ParsedEnvelope, SignedAttributes, VerifiedEnvelope};
 pub use sign::{EnvelopeRequest, EnvelopeRequestError, UnsignedEnvelope};
 

@@ -101,6 +101,7 @@ impl World {
             expiry,
             chain: self.leaf.chain(),
             agent: None,
+            aws: None,
         });
         let unsigned = unsigned.unwrap();
         unsigned.assemble(&self.leaf.key.sign(unsigned.signing_input()))

@@ -67,6 +67,7 @@ fn envelope(leaf: &TestCertificate, target: &Manifest) -> Vec<u8> {
         expiry: Some(after(3)),
         chain: leaf.chain(),
         agent: None,
+        aws: None,
     })
     .unwrap();
     let signature = leaf.key.sign(unsigned.signing_input());

@@ -260,6 +260,7 @@ fn notary_envelope(
         expiry: Some(draft.expires),
         chain: leaf.chain.clone(),
         agent: Some(AGENT.to_owned()),
+        aws: None,
     });
     let unsigned = unsigned.map_err(|error| SignerError::Internal(error.to_string()))?;
     let value = leaf

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
+use super::aws::{self, AwsAttributes};
 use super::{MAX_ENVELOPE_BYTES, header};
 use crate::chain::CertificateChain;
 use crate::encoding::{from_base64, from_base64url, from_rfc3339};
@@ -72,6 +73,7 @@ pub struct SignedAttributes {
 #[derive(Clone, Debug)]
 pub struct VerifiedEnvelope {
     attributes: SignedAttributes,
+    aws: Option<AwsAttributes>,
     chain: CertificateChain,
     has_timestamp: bool,
     target: TargetArtifact,
@@ -81,6 +83,11 @@ impl VerifiedEnvelope {
     /// Returns the signed attributes.
     pub fn attributes(&self) -> &SignedAttributes {
         &self.attributes
+    }
+
+    /// Returns what the AWS Signer dialect adds, if the envelope is of it.
+    pub fn aws(&self) -> Option<&AwsAttributes> {
+        self.aws.as_ref()
     }
 
     /// Returns the certificate chain.
@@ -155,7 +162,7 @@ impl ParsedEnvelope {
     /// Verifies the signature with the key of the leaf, and only then reads the payload (R005,
     /// R071). Everything critical must be understood (R011, R013).
     pub fn verify(self) -> Result<VerifiedEnvelope, Refusal> {
-        self.attributes.check_understood()?;
+        let aws = self.attributes.check_understood()?;
         let key = self.chain.leaf().public_key();
         if key.algorithm() != Some(self.attributes.algorithm) {
             let problem = format!(
@@ -172,9 +179,13 @@ impl ParsedEnvelope {
             );
             return Err(Refusal::new(FailureCode::SignatureInvalid, problem));
         }
+        if let Some(aws) = &aws {
+            aws.check_leaf(self.chain.leaf())?;
+        }
         let target = TargetArtifact::parse(&self.payload).map_err(|e| malformed(e.to_string()))?;
         Ok(VerifiedEnvelope {
             attributes: self.attributes,
+            aws,
             chain: self.chain,
             has_timestamp: self.has_timestamp,
             target,
@@ -226,6 +237,10 @@ impl SignedAttributes {
             (header::SIGNING_SCHEME, true),
             (header::AUTHENTIC_SIGNING_TIME, authority),
             (header::EXPIRY, self.expiry.is_some()),
+            (
+                header::VERIFICATION_PLUGIN,
+                self.verification_plugin.is_some(),
+            ),
         ];
         let lacks = |name: &str| !self.critical.iter().any(|one| one == name);
         match required
@@ -237,21 +252,27 @@ impl SignedAttributes {
         }
     }
 
-    /// Refuses what a verifier must understand and we do not.
-    fn check_understood(&self) -> Result<(), Refusal> {
-        if let Some(plugin) = &self.verification_plugin {
-            return Err(unsupported(format!(
-                "it asks for the verification plugin `{}`, and plugins are not supported",
-                cut(plugin)
-            )));
-        }
+    /// Refuses what a verifier must understand and we do not. Of plugins, we do what AWS Signer's
+    /// does, and only then are its attributes understood.
+    fn check_understood(&self) -> Result<Option<AwsAttributes>, Refusal> {
+        let aws = AwsAttributes::read(self).transpose()?;
+        let also: &[&str] = match (&self.verification_plugin, &aws) {
+            (Some(_), Some(_)) => &[aws::PROFILE_VERSION, aws::JOB],
+            (None, _) => &[],
+            (Some(plugin), None) => {
+                return Err(unsupported(format!(
+                    "it asks for the verification plugin `{}`, and plugins are not supported",
+                    cut(plugin)
+                )));
+            }
+        };
         let mut critical = self.critical.iter().map(String::as_str);
-        match critical.find(|name| !UNDERSTOOD.contains(name)) {
+        match critical.find(|name| !UNDERSTOOD.contains(name) && !also.contains(name)) {
             Some(name) => Err(Refusal::new(
                 FailureCode::CriticalAttributeUnknown,
                 format!("the critical attribute `{}` is not understood", cut(name)),
             )),
-            None => Ok(()),
+            None => Ok(aws),
         }
     }
 }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
+use super::aws::{self, AwsAttributes};
 use super::header;
 use crate::encoding::{base64, base64url, rfc3339, whole_seconds};
 use crate::target::{MAX_PAYLOAD_BYTES, RESERVED_ANNOTATION_PREFIX};
@@ -27,6 +28,8 @@ pub struct EnvelopeRequest {
     pub chain: Vec<Vec<u8>>,
     /// What made the signature, such as `countersign/0.1.0`. Informative only.
     pub agent: Option<String>,
+    /// What the AWS Signer dialect adds; nothing in ours.
+    pub aws: Option<AwsAttributes>,
 }
 
 /// An envelope that lacks only its signature.
@@ -158,6 +161,21 @@ fn protected_header(request: &EnvelopeRequest) -> Value {
         put(header::EXPIRY, rfc3339(expiry));
         critical.push(header::EXPIRY);
     }
+    if let Some(attributes) = &request.aws {
+        let AwsAttributes {
+            profile_version,
+            job,
+        } = attributes.clone();
+        let added = [
+            (header::VERIFICATION_PLUGIN, aws::PLUGIN.to_owned()),
+            (aws::PROFILE_VERSION, profile_version),
+            (aws::JOB, job),
+        ];
+        for (name, value) in added {
+            put(name, value);
+            critical.push(name);
+        }
+    }
     members.insert("crit".to_owned(), critical.into());
     Value::Object(members)
 }
@@ -185,6 +203,7 @@ mod tests {
             expiry: Some(datetime!(2026-03-08 12:00:00 UTC)),
             chain: vec![b"leaf".to_vec(), b"root".to_vec()],
             agent: Some("countersign/0.1.0".to_owned()),
+            aws: None,
         }
     }
 
@@ -218,6 +237,19 @@ mod tests {
             ..request()
         });
         insta::assert_snapshot!(decoded(&unsigned.unwrap().protected), @r#"{"alg":"ES384","crit":["io.cncf.notary.signingScheme"],"cty":"application/vnd.cncf.notary.payload.v1+json","io.cncf.notary.signingScheme":"notary.x509","io.cncf.notary.signingTime":"2026-03-01T12:00:00Z"}"#);
+    }
+
+    #[test]
+    fn the_aws_dialect_adds_three_critical_attributes_and_no_other() {
+        let arn = "arn:aws:signer:us-east-1:111122223333:";
+        let unsigned = UnsignedEnvelope::new(EnvelopeRequest {
+            aws: Some(AwsAttributes {
+                profile_version: format!("{arn}/signing-profiles/ci_build/ABCDEFGHJK"),
+                job: format!("{arn}/signing-jobs/0199c2a0-0000-7000-8000-000000000000"),
+            }),
+            ..request()
+        });
+        insta::assert_snapshot!(decoded(&unsigned.unwrap().protected), @r#"{"alg":"ES384","com.amazonaws.signer.signingJob":"arn:aws:signer:us-east-1:111122223333:/signing-jobs/0199c2a0-0000-7000-8000-000000000000","com.amazonaws.signer.signingProfileVersion":"arn:aws:signer:us-east-1:111122223333:/signing-profiles/ci_build/ABCDEFGHJK","crit":["io.cncf.notary.signingScheme","io.cncf.notary.authenticSigningTime","io.cncf.notary.expiry","io.cncf.notary.verificationPlugin","com.amazonaws.signer.signingProfileVersion","com.amazonaws.signer.signingJob"],"cty":"application/vnd.cncf.notary.payload.v1+json","io.cncf.notary.authenticSigningTime":"2026-03-01T12:00:00Z","io.cncf.notary.expiry":"2026-03-08T12:00:00Z","io.cncf.notary.signingScheme":"notary.x509.signingAuthority","io.cncf.notary.verificationPlugin":"com.amazonaws.signer.notation.plugin"}"#);
     }
 
     #[test]

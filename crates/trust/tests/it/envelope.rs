@@ -358,3 +358,125 @@ fn an_ecdsa_signature_in_der_is_refused() {
     let outcome = world.verify(envelope.to_string().as_bytes());
     assert_eq!(outcome.failures()[0].code, FailureCode::SignatureInvalid);
 }
+
+const PLUGIN: &str = "io.cncf.notary.verificationPlugin";
+const PROFILE_VERSION: &str = "com.amazonaws.signer.signingProfileVersion";
+const JOB: &str = "com.amazonaws.signer.signingJob";
+const ARN: &str = "arn:aws:signer:us-east-1:111122223333:";
+
+/// Makes the envelope one of the AWS Signer dialect.
+fn to_aws(parts: &mut Parts) {
+    let values = [
+        (PLUGIN, "com.amazonaws.signer.notation.plugin".to_owned()),
+        (
+            PROFILE_VERSION,
+            format!("{ARN}/signing-profiles/ci-build/ABCDEFGHJK"),
+        ),
+        (
+            JOB,
+            format!("{ARN}/signing-jobs/0199c2a0-0000-7000-8000-000000000000"),
+        ),
+    ];
+    for (name, value) in values {
+        parts.protected.insert(name.into(), value.into());
+        let crit = parts.protected["crit"].as_array_mut().unwrap();
+        crit.push(name.into());
+    }
+}
+
+#[test]
+fn the_aws_dialect_is_verified_by_the_subject_of_the_certificate() {
+    let (world, envelope) = bent(to_aws);
+    assert_eq!(failures(&world.verify(&envelope)), "");
+    let parsed = trust::jws::ParsedEnvelope::parse(&envelope).unwrap();
+    let verified = parsed.verify().unwrap();
+    assert_eq!(verified.aws().unwrap().profile(), Some("ci-build"));
+}
+
+#[test]
+fn the_aws_dialect_is_understood_as_a_whole_only() {
+    type Bend = &'static dyn Fn(&mut Parts);
+    let cases: &[(&str, Bend)] = &[
+        ("no profile", &|p| {
+            p.protected.remove(PROFILE_VERSION);
+            drop_critical(p, PROFILE_VERSION);
+        }),
+        ("a profile that is not critical", &|p| {
+            drop_critical(p, PROFILE_VERSION)
+        }),
+        ("a job that is not critical", &|p| drop_critical(p, JOB)),
+        ("a job that is no text", &|p| {
+            drop(p.protected.insert(JOB.into(), json!(1)))
+        }),
+        ("a plugin that is not critical", &|p| {
+            drop_critical(p, PLUGIN)
+        }),
+        ("no plugin", &|p| {
+            p.protected.remove(PLUGIN);
+            drop_critical(p, PLUGIN);
+        }),
+        ("another plugin", &|p| {
+            drop(
+                p.protected
+                    .insert(PLUGIN.into(), json!("com.example.plugin")),
+            )
+        }),
+        ("a third attribute", &|p| {
+            let name = "com.amazonaws.signer.signingProfileAlias";
+            p.protected.insert(name.into(), json!("x"));
+            p.protected["crit"]
+                .as_array_mut()
+                .unwrap()
+                .push(json!(name));
+        }),
+        ("a version of the plugin", &|p| {
+            let name = "io.cncf.notary.verificationPluginMinVersion";
+            p.protected.insert(name.into(), json!("1.0.0"));
+            p.protected["crit"]
+                .as_array_mut()
+                .unwrap()
+                .push(json!(name));
+        }),
+        ("another profile than the certificate's", &|p| {
+            let arn = format!("{ARN}/signing-profiles/release/ABCDEFGHJK");
+            drop(p.protected.insert(PROFILE_VERSION.into(), arn.into()))
+        }),
+    ];
+    let lines: Vec<_> = cases
+        .iter()
+        .map(|(name, bend)| {
+            let (world, envelope) = bent(|parts| {
+                to_aws(parts);
+                bend(parts);
+            });
+            refused(name, &world, &envelope)
+        })
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    no profile
+      integrity (enforce) envelope-malformed: `com.amazonaws.signer.signingProfileVersion`, which the plugin `com.amazonaws.signer.notation.plugin` needs, is not a critical text
+    a profile that is not critical
+      integrity (enforce) envelope-malformed: `com.amazonaws.signer.signingProfileVersion`, which the plugin `com.amazonaws.signer.notation.plugin` needs, is not a critical text
+    a job that is not critical
+      integrity (enforce) envelope-malformed: `com.amazonaws.signer.signingJob`, which the plugin `com.amazonaws.signer.notation.plugin` needs, is not a critical text
+    a job that is no text
+      integrity (enforce) envelope-malformed: `com.amazonaws.signer.signingJob`, which the plugin `com.amazonaws.signer.notation.plugin` needs, is not a critical text
+    a plugin that is not critical
+      integrity (enforce) envelope-malformed: `crit` does not name `io.cncf.notary.verificationPlugin`
+    no plugin
+      integrity (enforce) critical-attribute-unknown: the critical attribute `com.amazonaws.signer.signingProfileVersion` is not understood
+    another plugin
+      integrity (enforce) envelope-unsupported: it asks for the verification plugin `com.example.plugin`, and plugins are not supported
+    a third attribute
+      integrity (enforce) critical-attribute-unknown: the critical attribute `com.amazonaws.signer.signingProfileAlias` is not understood
+    a version of the plugin
+      integrity (enforce) envelope-unsupported: it asks for a version of the plugin `com.amazonaws.signer.notation.plugin`, which is not used here
+    another profile than the certificate's
+      integrity (enforce) envelope-unsupported: it names the signing profile `arn:aws:signer:us-east-1:111122223333:/signing-profiles/release/ABCDEFGHJK`, and the certificate is for `ci-build`: without the plugin `com.amazonaws.signer.notation.plugin` only envelopes whose certificate names the profile are verified
+    ");
+}
+
+fn drop_critical(parts: &mut Parts, name: &str) {
+    let crit = parts.protected["crit"].as_array_mut().unwrap();
+    crit.retain(|one| one != name);
+}

@@ -167,6 +167,7 @@ fn request(target: &Descriptor, leaf: &TestCertificate) -> EnvelopeRequest {
         expiry: Some(testkit::after(6)),
         chain: leaf.chain(),
         agent: Some("test/1".to_owned()),
+        aws: None,
     }
 }
 
