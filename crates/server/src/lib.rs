@@ -16,6 +16,8 @@ pub mod listen;
 pub mod observe;
 mod request;
 
+pub mod aws;
+
 pub mod control;
 mod git;
 pub mod proxy;

@@ -1,0 +1,3 @@
+//! AWS in front: requests signed with AWS Signature Version 4, answered by our own signer.
+
+pub mod sigv4;
