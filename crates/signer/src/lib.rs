@@ -10,6 +10,7 @@
 //! statements, whose leaf certificate's validity is the signature's. Where the records lie is
 //! left to an implementation of [`Records`]; who the caller is, to the front.
 
+pub mod account;
 pub mod job;
 pub mod principal;
 pub mod profile;
@@ -32,6 +33,7 @@ pub mod server;
 pub mod confine;
 
 pub use acceptance::Acceptance;
+pub use account::{AccountNumber, AccountNumberError, Arn, ArnKind, Installation};
 pub use authority::{Authority, AuthorityConfig, AuthorityError, AuthoritySubject};
 pub use client::{SignerClient, SignerClientError};
 pub use confine::{Confinement, confine};

@@ -13,6 +13,7 @@ mod open;
 
 pub mod blob;
 
+pub mod access_keys;
 pub mod accounts;
 pub mod deployments;
 pub mod documents;
@@ -26,6 +27,7 @@ mod sqlite;
 
 pub mod suite;
 
+pub use access_keys::AccessKeys;
 pub use accounts::Accounts;
 pub use blob::{BlobBackend, BlobReader, BlobWriter, Blobs, FileBackend, MemoryBackend, Uploads};
 pub use deployments::Deployments;

@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::sqlite::{
-    Database, FRONT, SqliteAccounts, SqliteDeployments, SqliteDocuments, SqliteQueue,
-    SqliteRepositories, SqliteRuns,
+    Database, FRONT, SqliteAccessKeys, SqliteAccounts, SqliteDeployments, SqliteDocuments,
+    SqliteQueue, SqliteRepositories, SqliteRuns,
 };
 use crate::{
-    Accounts, BlobBackend, BlobLinks, Blobs, Deployments, Documents, FileBackend, Queue,
-    Repositories, Runs, StoreError, Uploads,
+    AccessKeys, Accounts, BlobBackend, BlobLinks, Blobs, Deployments, Documents, FileBackend,
+    Queue, Repositories, Runs, StoreError, Uploads,
 };
 
 /// What the front keeps. Cheap to clone.
@@ -25,6 +25,8 @@ pub struct Store {
     pub links: Arc<dyn BlobLinks>,
     /// Accounts, tokens, grants.
     pub accounts: Arc<dyn Accounts>,
+    /// Access keys, and the account numbers of accounts.
+    pub access_keys: Arc<dyn AccessKeys>,
     /// Work for workers.
     pub queue: Arc<dyn Queue>,
     /// Runs of pipelines.
@@ -64,6 +66,7 @@ impl Store {
             repositories: Arc::clone(&repositories) as _,
             links: repositories,
             accounts: Arc::new(SqliteAccounts(Arc::clone(&database))),
+            access_keys: Arc::new(SqliteAccessKeys(Arc::clone(&database))),
             queue: Arc::new(SqliteQueue(Arc::clone(&database))),
             runs: Arc::new(SqliteRuns(Arc::clone(&database))),
             deployments: Arc::new(SqliteDeployments(Arc::clone(&database))),

@@ -1,5 +1,6 @@
 //! The SQLite back end of the metadata traits.
 
+mod access_keys;
 mod accounts;
 pub(crate) mod columns;
 mod database;
@@ -26,6 +27,10 @@ macro_rules! over_database {
 over_database!(
     /// Accounts in SQLite.
     SqliteAccounts
+);
+over_database!(
+    /// Access keys in SQLite.
+    SqliteAccessKeys
 );
 over_database!(
     /// The queue in SQLite.

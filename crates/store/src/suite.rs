@@ -4,6 +4,7 @@
 //! tests call all of them. Times are given, nothing sleeps.
 #![expect(clippy::unwrap_used, reason = "a panic is how a suite reports")]
 
+mod access_keys;
 mod accounts;
 mod blobs;
 mod deployments;
@@ -13,6 +14,7 @@ mod repositories;
 mod runs;
 mod uploads;
 
+pub use access_keys::access_keys;
 pub use accounts::accounts;
 pub use blobs::blobs;
 pub use deployments::deployments;
@@ -32,6 +34,7 @@ pub async fn everything(store: &Store) {
     uploads(&store.blobs, &store.uploads).await;
     repositories(store).await;
     accounts(&*store.accounts).await;
+    access_keys(store).await;
     queue(&*store.queue).await;
     runs(store).await;
     deployments(&*store.deployments).await;

@@ -9,10 +9,11 @@ use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use argon2::{Algorithm, Argon2, Params, Version};
 use aws_lc_rs::rand;
 use zeroize::Zeroizing;
 
-use super::files;
+use super::{KdfCost, SealError, files};
 
 /// The shortest unlocking secret, in bytes.
 pub const MIN_SECRET_BYTES: usize = 16;
@@ -46,6 +47,25 @@ impl UnlockSecret {
     /// Returns the text, to be handed on to the signer's process and nowhere else.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// Derives a key for another use than the signing keys, by argon2id with the cost of guessing
+    /// that those have: whoever learns the key must not find a weak secret with it any faster.
+    ///
+    /// # Errors
+    /// When the cost is out of range or memory is short.
+    pub fn derive(
+        &self,
+        purpose: &'static str,
+        cost: KdfCost,
+    ) -> Result<Zeroizing<[u8; 32]>, SealError> {
+        let params = Params::new(cost.memory_kib, cost.iterations, cost.lanes, Some(32));
+        let params = params.map_err(|_| SealError::Cost)?;
+        let mut key = Zeroizing::new([0u8; 32]);
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+            .hash_password_into(self.bytes(), purpose.as_bytes(), &mut *key)
+            .map_err(|_| SealError::Cost)?;
+        Ok(key)
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -262,6 +282,18 @@ mod tests {
         assert!(source.create_default(&data).unwrap().is_none());
         assert_eq!(source.load(&data).unwrap().bytes(), first.bytes());
         assert_eq!(first.bytes().len(), 64);
+    }
+
+    #[test]
+    fn a_derived_key_depends_on_the_secret_and_the_purpose() {
+        let derive = |secret: &str, purpose| {
+            let secret = UnlockSecret::parse(secret.as_bytes().to_vec()).unwrap();
+            *secret.derive(purpose, KdfCost::TESTS_ONLY).unwrap()
+        };
+        let key = derive("correct horse battery", "countersign/one/v1");
+        assert_eq!(key, derive("correct horse battery", "countersign/one/v1"));
+        assert_ne!(key, derive("correct horse battery", "countersign/two/v1"));
+        assert_ne!(key, derive("incorrect horse battery", "countersign/one/v1"));
     }
 
     #[test]

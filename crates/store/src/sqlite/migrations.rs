@@ -10,7 +10,10 @@ use crate::StoreError;
 pub(crate) type Migrations = &'static [&'static str];
 
 /// The schema of the front's database.
-pub(crate) const FRONT: Migrations = &[include_str!("../../migrations/001_front.sql")];
+pub(crate) const FRONT: Migrations = &[
+    include_str!("../../migrations/001_front.sql"),
+    include_str!("../../migrations/002_front.sql"),
+];
 
 /// The schema of the signer's database.
 pub(crate) const SIGNER: Migrations = &[include_str!("../../migrations/signer_001.sql")];
