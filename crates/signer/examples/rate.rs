@@ -94,6 +94,7 @@ async fn open(folder: &std::path::Path) -> Result<Arc<Signer>, Box<dyn std::erro
         unlock: UnlockSource::Default(folder.join("unlock")),
         custody: None,
         crl_period: DEFAULT_CRL_PERIOD,
+        log_origin: "sign.example/log".to_owned(),
         clock: Arc::new(now),
     };
     Ok(Signer::open(config, Arc::new(MemoryRecords::default())).await?)

@@ -32,6 +32,12 @@ impl JobId {
     }
 }
 
+impl From<JobId> for Uuid {
+    fn from(id: JobId) -> Self {
+        id.0
+    }
+}
+
 impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -93,6 +99,12 @@ pub struct JobRevocation {
 pub struct SigningJob {
     /// Its identifier.
     pub id: JobId,
+    /// The position of its entry in the log; given when it is recorded.
+    #[serde(default)]
+    pub position: u64,
+    /// The account number that owns the profile; empty where there are none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub owner: String,
     /// The profile that it was signed under.
     pub profile: ProfileName,
     /// The version that the profile had.
@@ -115,6 +127,9 @@ pub struct SigningJob {
     pub leaf_sha256: String,
     /// Whether other jobs were signed with the same leaf.
     pub shares_leaf: bool,
+    /// The SHA-256 of the envelope, in hexadecimal; unknown for jobs of a time before the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub envelope_sha256: Option<String>,
     /// How it stands.
     pub status: JobStatus,
     /// Present when it was revoked by itself (not with its profile).

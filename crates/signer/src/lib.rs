@@ -20,6 +20,7 @@ pub mod authority;
 pub mod custody;
 mod keys;
 
+pub mod log;
 pub mod records;
 
 pub mod acceptance;
@@ -45,10 +46,13 @@ pub use profile::{
     Grants, LeafPolicy, ProfileName, ProfileRevocation, ProfileSpec, ProfileStatus,
     SigningPlatform, SigningProfile,
 };
-pub use records::{JobQuery, MemoryRecords, Records, RecordsError, RevocationChange};
+pub use records::{
+    Batch, ExpiryQuery, JobPage, JobQuery, LogEntry, LogHead, LogRecords, MemoryRecords, Records,
+    RecordsError, TreeNode,
+};
 pub use server::{SignerConfig, serve};
 pub use service::{
-    AttestRequest, Clock, ProfileChange, ServiceConfig, SignRequest, SignedEnvelope, Signer,
-    SignerError, StartError,
+    AttestRequest, Clock, Head, ProfileChange, Recorded, ServiceConfig, SignRequest,
+    SignedEnvelope, Signer, SignerError, StartError,
 };
 pub use validity::{Validity, ValidityUnit};

@@ -236,6 +236,7 @@ fn classify(error: &SignerError) -> (FailureKind, &'static str) {
         SignerError::NoProfile(_) => (FailureKind::NotFound, "profile-not-found"),
         SignerError::NoJob(_) => (FailureKind::NotFound, "signature-not-found"),
         SignerError::Payload(_) => (FailureKind::Usage, "payload-refused"),
+        SignerError::Entry(_) => (FailureKind::Usage, "log-entry-refused"),
         SignerError::Spec(_) => (FailureKind::Usage, "profile-invalid"),
         SignerError::Reason => (FailureKind::Usage, "reason-invalid"),
         SignerError::ExpiryOverflow => (FailureKind::Usage, "expiry-out-of-range"),

@@ -15,8 +15,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use time::{Duration, OffsetDateTime};
+use trust::tlog::note::SignatureType;
 
 pub use error::SignerError;
+pub use journal::{Head, Recorded};
 pub use profiles::ProfileChange;
 pub use revocation::{LISTED_AFTER_EXPIRY, RevocationList};
 pub use sign::{AttestRequest, SignRequest, SignedEnvelope};
@@ -24,11 +26,13 @@ pub use sign::{AttestRequest, SignRequest, SignedEnvelope};
 use crate::authority::{Authority, AuthorityConfig, Leaf};
 use crate::custody::{Custody, CustodyError, SealedFolder, UnlockError, UnlockSource};
 use crate::job::JobId;
+use crate::log::key::LogKeyFiles;
+use crate::log::{LogKey, LogKeyError};
 use crate::principal::{Denial, Principal};
 use crate::profile::{ProfileName, SigningProfile};
 use crate::records::Records;
 use cpu_pool::CpuPool;
-use journal::Journal;
+use journal::{Journal, JournalParts};
 use revocation::ListState;
 
 /// How long a revocation list may be used, unless configured otherwise: ten minutes, so that a
@@ -49,6 +53,8 @@ pub struct ServiceConfig {
     pub custody: Option<Arc<dyn Custody>>,
     /// How long a revocation list may be used.
     pub crl_period: Duration,
+    /// The name of the log, if this start makes it: it is fixed with the log's key.
+    pub log_origin: String,
     /// The time.
     pub clock: Clock,
 }
@@ -66,6 +72,13 @@ pub enum StartError {
     /// The authority cannot be opened or made.
     #[error(transparent)]
     Authority(#[from] crate::authority::AuthorityError),
+    /// The key of the log cannot be opened or made.
+    #[error(transparent)]
+    LogKey(#[from] LogKeyError),
+    /// The log does not agree with its own checkpoint: somebody edited the records, or put them
+    /// together from two backups. Restore them from one.
+    #[error("the log does not agree with its own checkpoint: {0}")]
+    Log(String),
     /// The records cannot be read.
     #[error(transparent)]
     Records(#[from] crate::records::RecordsError),
@@ -103,16 +116,13 @@ impl Signer {
         config: ServiceConfig,
         records: Arc<dyn Records>,
     ) -> Result<Arc<Self>, StartError> {
-        let now = (config.clock)();
         let (clock, crl_period) = (config.clock.clone(), config.crl_period);
-        let authority = tokio::task::spawn_blocking(move || {
-            let custody = open_custody(&config)?;
-            Ok::<_, StartError>(Authority::open(config.authority, custody, now)?)
-        });
-        let authority = authority.await.unwrap_or_else(|panic| {
+        let now = clock();
+        let keys = tokio::task::spawn_blocking(move || open_keys(config, now));
+        let (authority, log_key) = keys.await.unwrap_or_else(|panic| {
             let source = std::io::Error::other(panic);
             Err(StartError::System {
-                action: "open the authority",
+                action: "open the keys",
                 source,
             })
         })?;
@@ -124,9 +134,14 @@ impl Signer {
                 source,
             }
         })?;
+        let parts = JournalParts {
+            records: records.clone(),
+            key: Arc::new(log_key),
+            clock: clock.clone(),
+        };
         Ok(Arc::new(Self {
             authority: Arc::new(authority),
-            journal: Journal::start(records.clone()),
+            journal: Journal::start(parts).await?,
             records,
             clock,
             profiles: RwLock::new(profiles.map(|p| (p.name.clone(), Arc::new(p))).collect()),
@@ -140,6 +155,11 @@ impl Signer {
     /// Returns the authority's public side.
     pub fn authority(&self) -> &Authority {
         &self.authority
+    }
+
+    /// Returns the log as it is on the disk.
+    pub fn log_head(&self) -> Head {
+        self.journal.head()
     }
 
     fn now(&self) -> OffsetDateTime {
@@ -161,15 +181,29 @@ impl Signer {
     }
 }
 
-fn open_custody(config: &ServiceConfig) -> Result<Arc<dyn Custody>, StartError> {
-    if let Some(custody) = &config.custody {
-        return Ok(custody.clone());
-    }
+/// Derives what opens the keys from the unlocking secret, which takes a moment for each. The key
+/// of the log lies in a sealed file wherever the others lie.
+fn open_keys(
+    config: ServiceConfig,
+    now: OffsetDateTime,
+) -> Result<(Authority, LogKey), StartError> {
     let AuthorityConfig {
         folder, kdf_cost, ..
-    } = &config.authority;
-    let secret = config.unlock.load(folder)?;
-    Ok(Arc::new(SealedFolder::open(folder, secret, *kdf_cost)?))
+    } = config.authority.clone();
+    let secret = config.unlock.load(&folder)?;
+    let custody = match config.custody {
+        Some(custody) => custody,
+        None => Arc::new(SealedFolder::open(&folder, secret.clone(), kdf_cost)?),
+    };
+    let authority = Authority::open(config.authority, custody, now)?;
+    let files = LogKeyFiles {
+        folder: &folder,
+        label: "log",
+        secret: &secret,
+        kdf_cost,
+    };
+    let name = (config.log_origin.as_str(), SignatureType::Ed25519);
+    Ok((authority, LogKey::open_or_make(&files, name)?))
 }
 
 fn administrators_only(principal: &Principal, action: &'static str) -> Result<(), SignerError> {

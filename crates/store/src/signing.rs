@@ -1,38 +1,31 @@
-//! What the signer role remembers, in a database of its own: profiles, jobs, revoked leaves, and
-//! the number of the last revocation list.
+//! What the signer role remembers, in a database of its own: profiles, jobs, revoked leaves, the
+//! number of the last revocation list, and the log of all of it.
 //!
 //! Plain rows with the columns that queries need; the documents are the signer's own JSON. The
 //! file lies in the signer's folder, where the front cannot read it.
 
+mod jobs;
+mod log;
+
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, params};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::StoreError;
-use crate::repositories::MAX_PAGE_ROWS;
-use crate::sqlite::columns::{collect, first, get_time, get_unsigned, micros, signed};
+use crate::sqlite::columns::{collect, first, get_time, get_unsigned, micros};
 use crate::sqlite::{Database, SIGNER};
+
+pub use jobs::{ExpiryFilter, SigningJobFilter, SigningJobPage, SigningJobRow, StoredJob};
+pub use log::{LogEntryRow, LogHeadRow, LogNodeRow};
 
 /// A signing profile as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProfileRow {
     /// Its unique name.
     pub name: String,
-    /// The signer's JSON.
-    pub document: String,
-}
-
-/// A signing job as it is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SigningJobRow {
-    /// Its unique identifier; listings are in the order of its bytes.
-    pub id: String,
-    /// The profile that it was signed under.
-    pub profile: String,
-    /// When it was signed.
-    pub signed_at: OffsetDateTime,
     /// The signer's JSON.
     pub document: String,
 }
@@ -53,23 +46,18 @@ pub struct RevokedLeafRow {
 pub struct SigningChange {
     /// Profiles that are new or changed.
     pub profiles: Vec<ProfileRow>,
-    /// Jobs that are new or changed.
+    /// Jobs that are new, or of which the revocation changed.
     pub jobs: Vec<SigningJobRow>,
     /// Leaves that are revoked now.
     pub leaves: Vec<RevokedLeafRow>,
-}
-
-/// Which jobs a listing holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SigningJobFilter {
-    /// Only those of this profile.
-    pub profile: Option<String>,
-    /// Only those signed at this moment or later.
-    pub signed_from: Option<OffsetDateTime>,
-    /// Only those after this identifier.
-    pub after: Option<String>,
-    /// The most rows.
-    pub limit: usize,
+    /// New entries of the log.
+    pub entries: Vec<LogEntryRow>,
+    /// New hashes of the tree over it.
+    pub nodes: Vec<LogNodeRow>,
+    /// The checkpoint that takes the place of the last.
+    pub checkpoint: Option<String>,
+    /// Jobs of a time before the log that are in it now.
+    pub imported: Vec<Uuid>,
 }
 
 /// The signer's records in SQLite. Cheap to clone.
@@ -88,7 +76,7 @@ impl SigningRecords {
     /// Keeps all rows of a change, or none of them.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When the database fails, or a position of the log is taken.
     pub async fn put(&self, change: SigningChange) -> Result<(), StoreError> {
         self.0
             .write(move |connection| put(connection, &change))
@@ -110,46 +98,6 @@ impl SigningRecords {
                         document: row.get(1)?,
                     })
                 })
-            })
-            .await
-    }
-
-    /// Returns a job.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn job(&self, id: &str) -> Result<Option<SigningJobRow>, StoreError> {
-        let id = id.to_owned();
-        self.0
-            .read(move |connection| {
-                let mut statement = connection.prepare_cached(
-                    "SELECT id, profile, signed_at, document FROM signing_jobs WHERE id = ?1",
-                )?;
-                first(statement.query([id])?, job)
-            })
-            .await
-    }
-
-    /// Returns jobs in the order of their identifiers.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn jobs(&self, filter: &SigningJobFilter) -> Result<Vec<SigningJobRow>, StoreError> {
-        let filter = filter.clone();
-        self.0
-            .read(move |connection| {
-                let mut statement = connection.prepare_cached(
-                    "SELECT id, profile, signed_at, document FROM signing_jobs
-                     WHERE (?1 IS NULL OR profile = ?1) AND (?2 IS NULL OR signed_at >= ?2)
-                     AND id > ?3 ORDER BY id LIMIT ?4",
-                )?;
-                let rows = statement.query(params![
-                    filter.profile,
-                    filter.signed_from.map(micros),
-                    filter.after.unwrap_or_default(),
-                    signed(filter.limit.min(MAX_PAGE_ROWS) as u64),
-                ])?;
-                collect(rows, job)
             })
             .await
     }
@@ -207,14 +155,8 @@ fn put(connection: &Connection, change: &SigningChange) -> Result<(), StoreError
         )?;
         statement.execute(params![row.name, row.document])?;
     }
-    for row in &change.jobs {
-        let mut statement = connection.prepare_cached(
-            "INSERT INTO signing_jobs (id, profile, signed_at, document) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (id) DO UPDATE SET document = excluded.document",
-        )?;
-        let at = micros(row.signed_at);
-        statement.execute(params![row.id, row.profile, at, row.document])?;
-    }
+    jobs::put(connection, &change.jobs)?;
+    jobs::forget_unlogged(connection, &change.imported)?;
     for row in &change.leaves {
         let mut statement = connection.prepare_cached(
             "INSERT INTO revoked_leaves (serial, listed_until, document) VALUES (?1, ?2, ?3)
@@ -223,14 +165,5 @@ fn put(connection: &Connection, change: &SigningChange) -> Result<(), StoreError
         )?;
         statement.execute(params![row.serial, micros(row.listed_until), row.document])?;
     }
-    Ok(())
-}
-
-fn job(row: &Row<'_>) -> Result<SigningJobRow, StoreError> {
-    Ok(SigningJobRow {
-        id: row.get(0)?,
-        profile: row.get(1)?,
-        signed_at: get_time(row, 2)?,
-        document: row.get(3)?,
-    })
+    log::put(connection, change)
 }

@@ -41,6 +41,8 @@ pub use revocation::{RevocationEvidence, RevocationStatus, revocation_needs};
 pub use trust_policy::{NoStatement, TrustPolicy, TrustPolicyError, TrustPolicyStatement};
 pub use trust_store::{StoreKind, TrustStore};
 
+pub mod tlog;
+
 pub mod outcome;
 pub mod verify;
 pub use outcome::{

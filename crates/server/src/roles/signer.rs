@@ -115,6 +115,15 @@ fn open_records(folder: &Path) -> anyhow::Result<Arc<dyn Records>> {
     Ok(Arc::new(StoredRecords::new(rows)))
 }
 
+/// Returns the name of the log of a server at `public_url`: its host, and its port if it has one.
+fn log_origin(public_url: &str) -> String {
+    let host = public_url
+        .split_once("://")
+        .map_or(public_url, |(_, rest)| rest);
+    let host = host.split('/').next().unwrap_or(host);
+    format!("{host}/log")
+}
+
 fn config(settings: SignerSettings) -> anyhow::Result<SignerConfig> {
     let secret = UnlockSecret::parse(settings.unlock.into_bytes())?;
     let crl_url = settings.authority.crl_url(&settings.public_url);
@@ -131,6 +140,7 @@ fn config(settings: SignerSettings) -> anyhow::Result<SignerConfig> {
             unlock: UnlockSource::Given(secret),
             custody: None,
             crl_period: DEFAULT_CRL_PERIOD,
+            log_origin: log_origin(&settings.public_url),
             clock: Arc::new(clock::now),
         },
         socket: settings.socket,
@@ -142,6 +152,17 @@ fn config(settings: SignerSettings) -> anyhow::Result<SignerConfig> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_is_called_by_the_host_of_its_server() {
+        for (url, expected) in [
+            ("http://127.0.0.1:5000", "127.0.0.1:5000/log"),
+            ("https://sign.example/", "sign.example/log"),
+            ("https://[::1]:5443/x", "[::1]:5443/log"),
+        ] {
+            assert_eq!(log_origin(url), expected);
+        }
+    }
 
     #[test]
     fn revocation_lists_are_fetched_over_plain_http() {

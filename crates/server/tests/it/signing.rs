@@ -77,6 +77,7 @@ async fn serve_signer(socket: std::path::PathBuf) {
             unlock: UnlockSource::Default(unlock.path().join("unlock")),
             custody: None,
             crl_period: DEFAULT_CRL_PERIOD,
+            log_origin: "sign.example/log".to_owned(),
             clock: Arc::new(server::clock::now),
         },
         socket,

@@ -5,8 +5,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
+use trust::tlog::{Hash, Node};
 
-use super::{JobQuery, Records, RecordsError, RevocationChange};
+use super::{
+    Batch, ExpiryQuery, JobPage, JobQuery, LogEntry, LogHead, LogRecords, Records, RecordsError,
+};
 use crate::job::{JobId, RevokedLeaf, SigningJob};
 use crate::profile::{ProfileName, SigningProfile};
 
@@ -19,8 +22,12 @@ pub struct MemoryRecords {
 #[derive(Default)]
 struct State {
     profiles: BTreeMap<ProfileName, SigningProfile>,
-    jobs: BTreeMap<JobId, SigningJob>,
+    jobs: BTreeMap<u64, SigningJob>,
+    positions: BTreeMap<JobId, u64>,
     leaves: BTreeMap<String, RevokedLeaf>,
+    entries: Vec<LogEntry>,
+    nodes: BTreeMap<Node, Hash>,
+    checkpoint: Option<String>,
     crl_number: u64,
 }
 
@@ -33,56 +40,147 @@ impl MemoryRecords {
 impl JobQuery {
     /// Returns whether `job` is one of those that are asked for.
     pub fn matches(&self, job: &SigningJob) -> bool {
-        self.profile
-            .as_ref()
-            .is_none_or(|name| *name == job.profile)
+        fn is<T: PartialEq>(wanted: Option<&T>, found: &T) -> bool {
+            wanted.is_none_or(|wanted| wanted == found)
+        }
+        is(self.owner.as_ref(), &job.owner)
+            && is(self.profile.as_ref(), &job.profile)
+            && is(self.profile_version.as_ref(), &job.profile_version)
+            && is(self.caller.as_ref(), &job.caller.account)
+            && is(self.target.as_ref(), &job.target)
+            && is(self.revoked.as_ref(), &job.revocation.is_some())
             && self.signed_from.is_none_or(|from| job.signed_at >= from)
-            && self.after.is_none_or(|after| job.id > after)
+            && self.expires_from.is_none_or(|from| job.expires >= from)
+            && self.expires_before.is_none_or(|end| job.expires < end)
+    }
+
+    /// Returns the positions that are asked for: from the first to before the second.
+    pub fn positions(&self) -> (u64, u64) {
+        match (self.newest_first, self.after) {
+            (_, None) => (self.from_position, u64::MAX),
+            (false, Some(after)) => (self.from_position.max(after.saturating_add(1)), u64::MAX),
+            (true, Some(after)) => (self.from_position, after),
+        }
+    }
+}
+
+fn page<'a>(jobs: impl Iterator<Item = &'a SigningJob>, query: &JobQuery) -> JobPage {
+    let matching = jobs.filter(|job| query.matches(job));
+    let jobs: Vec<_> = matching.take(query.limit).cloned().collect();
+    let next = jobs.last().map(|job| job.position);
+    JobPage {
+        next: next.filter(|_| jobs.len() == query.limit),
+        jobs,
     }
 }
 
 #[async_trait]
+impl LogRecords for MemoryRecords {
+    async fn log_head(&self) -> Result<LogHead, RecordsError> {
+        let state = self.state();
+        let last = state.entries.last();
+        Ok(LogHead {
+            size: state.entries.len() as u64,
+            at: last.map_or(OffsetDateTime::UNIX_EPOCH, |entry| entry.at),
+            checkpoint: state.checkpoint.clone(),
+        })
+    }
+
+    async fn log_entries(&self, from: u64, count: u64) -> Result<Vec<Vec<u8>>, RecordsError> {
+        let (from, count) = (index(from), index(count));
+        let state = self.state();
+        let found = state.entries.iter().skip(from).take(count);
+        Ok(found.map(|entry| entry.bytes.clone()).collect())
+    }
+
+    async fn log_nodes(&self, first: Node, count: u64) -> Result<Vec<Hash>, RecordsError> {
+        let state = self.state();
+        let end = Node {
+            number: first.number.saturating_add(count),
+            ..first
+        };
+        Ok(state
+            .nodes
+            .range(first..end)
+            .map(|(_, hash)| *hash)
+            .collect())
+    }
+
+    async fn position_at(&self, time: OffsetDateTime) -> Result<u64, RecordsError> {
+        let state = self.state();
+        Ok(state.entries.partition_point(|entry| entry.at < time) as u64)
+    }
+}
+
+fn index(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[async_trait]
 impl Records for MemoryRecords {
+    async fn commit(&self, batch: &Batch) -> Result<(), RecordsError> {
+        let batch = batch.clone();
+        let mut state = self.state();
+        let profiles = batch.profiles.into_iter();
+        state
+            .profiles
+            .extend(profiles.map(|profile| (profile.name.clone(), profile)));
+        for job in batch.jobs {
+            state.positions.insert(job.id, job.position);
+            state.jobs.insert(job.position, job);
+        }
+        let leaves = batch.leaves.into_iter();
+        state
+            .leaves
+            .extend(leaves.map(|leaf| (leaf.serial.clone(), leaf)));
+        state.entries.extend(batch.entries);
+        state
+            .nodes
+            .extend(batch.nodes.iter().map(|kept| (kept.node, kept.hash)));
+        state.checkpoint = batch.checkpoint.or(state.checkpoint.take());
+        Ok(())
+    }
+
     async fn profiles(&self) -> Result<Vec<SigningProfile>, RecordsError> {
         Ok(self.state().profiles.values().cloned().collect())
     }
 
-    async fn put_profile(&self, profile: &SigningProfile) -> Result<(), RecordsError> {
-        let profile = profile.clone();
-        self.state().profiles.insert(profile.name.clone(), profile);
-        Ok(())
-    }
-
-    async fn add_jobs(&self, jobs: &[SigningJob]) -> Result<(), RecordsError> {
-        let jobs = jobs.iter().map(|job| (job.id, job.clone()));
-        self.state().jobs.extend(jobs);
-        Ok(())
-    }
-
     async fn job(&self, id: JobId) -> Result<Option<SigningJob>, RecordsError> {
-        Ok(self.state().jobs.get(&id).cloned())
-    }
-
-    async fn jobs(&self, query: &JobQuery) -> Result<Vec<SigningJob>, RecordsError> {
         let state = self.state();
-        let matching = state.jobs.values().filter(|job| query.matches(job));
-        Ok(matching.take(query.limit).cloned().collect())
+        let position = state.positions.get(&id);
+        Ok(position
+            .and_then(|position| state.jobs.get(position))
+            .cloned())
     }
 
-    async fn revoke(&self, change: &RevocationChange) -> Result<(), RecordsError> {
-        let change = change.clone();
-        let mut state = self.state();
-        if let Some(profile) = change.profile {
-            state.profiles.insert(profile.name.clone(), profile);
+    async fn jobs(&self, query: &JobQuery) -> Result<JobPage, RecordsError> {
+        let state = self.state();
+        let (from, end) = query.positions();
+        if from >= end {
+            return Ok(JobPage::default());
         }
-        if let Some(job) = change.job {
-            state.jobs.insert(job.id, job);
-        }
-        let leaves = change.leaves.into_iter();
-        state
-            .leaves
-            .extend(leaves.map(|leaf| (leaf.serial.clone(), leaf)));
-        Ok(())
+        let jobs = state.jobs.range(from..end).map(|(_, job)| job);
+        Ok(match query.newest_first {
+            true => page(jobs.rev(), query),
+            false => page(jobs, query),
+        })
+    }
+
+    async fn expiring_jobs(&self, query: &ExpiryQuery) -> Result<Vec<SigningJob>, RecordsError> {
+        let state = self.state();
+        let place = |job: &SigningJob| (job.expires, job.position);
+        let asked = |job: &&SigningJob| {
+            (query.from..query.before).contains(&job.expires)
+                && query.after.is_none_or(|after| place(job) > after)
+        };
+        let mut jobs: Vec<_> = state.jobs.values().filter(asked).cloned().collect();
+        jobs.sort_by_key(place);
+        jobs.truncate(query.limit);
+        Ok(jobs)
+    }
+
+    async fn unlogged_jobs(&self, _: usize) -> Result<Vec<SigningJob>, RecordsError> {
+        Ok(Vec::new())
     }
 
     async fn revoked_leaves(&self, now: OffsetDateTime) -> Result<Vec<RevokedLeaf>, RecordsError> {

@@ -27,6 +27,9 @@ pub enum SignerError {
     /// The payload is not signed.
     #[error(transparent)]
     Payload(#[from] RefusedPayload),
+    /// What is to be written into the log cannot be.
+    #[error(transparent)]
+    Entry(#[from] crate::log::EntryError),
     /// The profile cannot be as asked.
     #[error(transparent)]
     Spec(#[from] ProfileSpecError),

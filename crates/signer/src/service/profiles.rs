@@ -3,7 +3,11 @@
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError};
 
+use serde_json::json;
+
+use super::journal::{Change, Rows};
 use super::{Signer, SignerError, administrators_only};
+use crate::log::{Entry, EntryKind};
 use crate::principal::Principal;
 use crate::profile::{ProfileName, ProfileSpec, ProfileStatus, SigningProfile};
 
@@ -45,7 +49,11 @@ impl Signer {
                 ProfileChange::Updated
             }
         };
-        self.records.put_profile(&profile).await?;
+        let what = match change {
+            ProfileChange::Created => "created",
+            _ => "updated",
+        };
+        self.keep_profile(&profile, (principal, what)).await?;
         Ok((change, self.remember(profile)))
     }
 
@@ -63,7 +71,7 @@ impl Signer {
         }
         let mut profile = SigningProfile::clone(&old);
         profile.status = ProfileStatus::Canceled;
-        self.records.put_profile(&profile).await?;
+        self.keep_profile(&profile, (principal, "canceled")).await?;
         Ok(self.remember(profile))
     }
 
@@ -96,6 +104,37 @@ impl Signer {
             .map(|(_, profile)| profile)
             .filter(|p| visible(p, principal));
         seen.take(limit).cloned().collect()
+    }
+
+    /// Makes a profile durable, and says so in the log. The settings may be longer than an entry;
+    /// their hash stands for them.
+    async fn keep_profile(
+        &self,
+        profile: &SigningProfile,
+        (principal, change): (&Principal, &str),
+    ) -> Result<(), SignerError> {
+        let settings = serde_json::to_vec(profile)
+            .map_err(|error| SignerError::Internal(error.to_string()))?;
+        let entry = Entry::new(
+            EntryKind::Profile,
+            json!({
+                "profile": profile.name,
+                "version": profile.version,
+                "change": change,
+                "by": principal,
+                "status": profile.status,
+                "platform": profile.platform,
+                "validity": profile.validity,
+                "leaf": profile.leaf,
+                "settingsSha256": oci::Digest::sha256(&settings).hex(),
+            }),
+        )?;
+        let rows = Rows {
+            profiles: vec![profile.clone()],
+            ..Rows::default()
+        };
+        self.journal.commit(Change { entry, rows }).await?;
+        Ok(())
     }
 
     /// Keeps a profile that is durable in memory, where signing finds it.

@@ -5,12 +5,17 @@ use std::sync::Arc;
 
 use time::{Duration, OffsetDateTime};
 
+use serde_json::json;
+
+use super::journal::{Change, Rows};
 use super::{Signer, SignerError, administrators_only, no_job};
 use crate::authority::{CrlTimes, RevocationEntry, whole_seconds};
 use crate::job::{JobId, JobRevocation, JobStatus, MAX_REASON_CHARS, RevokedLeaf, SigningJob};
+use crate::log::entry::rfc3339;
+use crate::log::{Entry, EntryKind};
 use crate::principal::{Denial, Principal};
 use crate::profile::{ProfileName, ProfileRevocation, ProfileStatus, SigningProfile};
-use crate::records::{JobQuery, RevocationChange};
+use crate::records::JobQuery;
 
 /// How long a revoked leaf stays on the list after its last signature expired. Expired is not
 /// revoked: a restart of a digest that was admitted before asks only for the latter, so the answer
@@ -135,15 +140,20 @@ impl Signer {
             reason,
             on_crl,
         });
-        let mut change = RevocationChange {
-            job: Some(job.clone()),
-            ..Default::default()
+        let entry = Entry::new(
+            EntryKind::Revocation,
+            json!({"job": job.id, "position": job.position, "onCrl": on_crl, "by": principal,
+                   "reason": job.revocation.as_ref().map(|revocation| &revocation.reason)}),
+        )?;
+        let mut rows = Rows {
+            jobs: vec![job.clone()],
+            ..Rows::default()
         };
         if on_crl {
-            change.leaves.push(self.revoked_leaf(&job, now));
+            rows.leaves.push(self.revoked_leaf(&job, now));
             self.leaves().remove(&job.profile);
         }
-        self.keep(change).await?;
+        self.keep(Change { entry, rows }).await?;
         Ok(job)
     }
 
@@ -175,13 +185,17 @@ impl Signer {
             reason,
         });
         let leaves = self.leaves_used_from(name, from, now).await?;
-        let profile_row = Some(profile.clone());
-        self.keep(RevocationChange {
-            profile: profile_row,
-            job: None,
+        let entry = Entry::new(
+            EntryKind::Revocation,
+            json!({"profile": name, "from": rfc3339(from), "by": principal,
+                   "reason": profile.revocation.as_ref().map(|revocation| &revocation.reason)}),
+        )?;
+        let rows = Rows {
+            profiles: vec![profile.clone()],
             leaves,
-        })
-        .await?;
+            ..Rows::default()
+        };
+        self.keep(Change { entry, rows }).await?;
         Ok(self.remember(profile))
     }
 
@@ -234,12 +248,12 @@ impl Signer {
         let mut query = JobQuery {
             profile: Some(name.clone()),
             signed_from: Some(from),
-            after: None,
             limit: PAGE,
+            ..JobQuery::default()
         };
         loop {
-            let jobs = self.records.jobs(&query).await?;
-            for job in &jobs {
+            let page = self.records.jobs(&query).await?;
+            for job in &page.jobs {
                 let leaf = RevokedLeaf {
                     serial: job.leaf_serial.clone(),
                     revoked_at: now,
@@ -250,9 +264,8 @@ impl Signer {
                 let leaf = known.map_or(leaf.clone(), |known| known.union(leaf));
                 leaves.insert(leaf.serial.clone(), leaf);
             }
-            // Until a page is empty: a back end may give fewer than were asked for.
-            match jobs.last() {
-                Some(last) => query.after = Some(last.id),
+            match page.next {
+                Some(next) => query.after = Some(next),
                 None => break,
             }
         }
@@ -261,12 +274,13 @@ impl Signer {
     }
 
     /// Makes a change durable, then visible.
-    async fn keep(&self, mut change: RevocationChange) -> Result<(), SignerError> {
+    async fn keep(&self, mut change: Change) -> Result<(), SignerError> {
         let mut state = self.list.lock().await;
-        let leaves = std::mem::take(&mut change.leaves).into_iter();
-        change.leaves = leaves.map(|leaf| state.united(leaf)).collect();
-        self.records.revoke(&change).await?;
-        state.add(change.leaves);
+        let leaves = std::mem::take(&mut change.rows.leaves).into_iter();
+        let leaves: Vec<_> = leaves.map(|leaf| state.united(leaf)).collect();
+        change.rows.leaves.clone_from(&leaves);
+        self.journal.commit(change).await?;
+        state.add(leaves);
         Ok(())
     }
 }

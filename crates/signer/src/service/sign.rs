@@ -7,11 +7,13 @@ use time::{Duration, OffsetDateTime};
 use trust::jws::UnsignedEnvelope;
 use trust::{EnvelopeRequest, SigningScheme, TargetArtifact};
 
+use super::journal::{Change, Rows};
 use super::{Signer, SignerError};
 use crate::authority::{AuthorityError, LEAF_LIFE, Leaf, LeafTimes, whole_seconds};
 use crate::custody::{CustodyError, KeyAlgorithm};
 use crate::job::{JobId, JobKind, JobStatus, SigningJob};
 use crate::keys::LeafKey;
+use crate::log::Entry;
 use crate::payload::{self, Signatory};
 use crate::principal::Principal;
 use crate::profile::{LeafPolicy, ProfileName, SigningProfile};
@@ -48,6 +50,8 @@ pub struct AttestRequest {
 pub struct SignedEnvelope {
     /// The job.
     pub job: JobId,
+    /// The position of its entry in the log.
+    pub position: u64,
     /// The version of the profile that signed.
     pub profile_version: String,
     /// The envelope.
@@ -212,6 +216,7 @@ impl Signer {
         let is_rotating = matches!(draft.profile.leaf, LeafPolicy::Rotating { .. });
         let answer = SignedEnvelope {
             job: draft.id,
+            position: 0,
             profile_version: draft.profile.version.clone(),
             envelope,
             media_type,
@@ -221,6 +226,8 @@ impl Signer {
         };
         let job = SigningJob {
             id: draft.id,
+            position: 0,
+            owner: String::new(),
             profile: draft.profile.name.clone(),
             profile_version: draft.profile.version.clone(),
             caller: draft.caller,
@@ -231,11 +238,20 @@ impl Signer {
             leaf_serial: leaf.serial.clone(),
             leaf_sha256: leaf.fingerprints[0].clone(),
             shares_leaf: is_rotating && draft.kind == JobKind::Notary,
+            envelope_sha256: Some(Digest::sha256(&answer.envelope).hex().to_owned()),
             status: JobStatus::Succeeded,
             revocation: None,
         };
-        self.journal.add(job).await?;
-        Ok(answer)
+        let entry = Entry::of_job(&job)?;
+        let rows = Rows {
+            new_job: Some(job),
+            ..Rows::default()
+        };
+        let recorded = self.journal.commit(Change { entry, rows }).await?;
+        Ok(SignedEnvelope {
+            position: recorded.position,
+            ..answer
+        })
     }
 }
 

@@ -16,8 +16,11 @@ use crate::custody::KdfCost;
 use crate::job::RevokedLeaf;
 use crate::job::{JobKind, JobStatus, SigningJob};
 use crate::profile::{Grants, LeafPolicy, ProfileSpec, ProfileStatus};
-use crate::records::{JobQuery, MemoryRecords, RecordsError, RevocationChange};
+use crate::records::{
+    Batch, ExpiryQuery, JobPage, JobQuery, LogHead, LogRecords, MemoryRecords, RecordsError,
+};
 use crate::{AuthoritySubject, JobRevocation};
+use trust::tlog::{Hash, Node};
 
 const START: OffsetDateTime = datetime!(2026-03-01 12:00:00.5 UTC);
 
@@ -111,6 +114,7 @@ fn config(folder: &Path, time: Arc<Mutex<OffsetDateTime>>) -> ServiceConfig {
         unlock: UnlockSource::File(unlock),
         custody: None,
         crl_period: DEFAULT_CRL_PERIOD,
+        log_origin: "sign.example/log".to_owned(),
         clock: Arc::new(move || *time.lock().unwrap()),
     }
 }
@@ -244,12 +248,13 @@ async fn who_was_not_granted_signs_nothing_and_leaves_no_job() {
     let unknown = fixture.sign("other").await;
     assert!(matches!(unknown, Err(SignerError::NoProfile(_))));
     let query = JobQuery {
-        profile: None,
-        signed_from: None,
-        after: None,
         limit: 10,
+        ..JobQuery::default()
     };
-    assert!(fixture.records.jobs(&query).await.unwrap().is_empty());
+    assert_eq!(
+        fixture.records.jobs(&query).await.unwrap(),
+        JobPage::default()
+    );
 }
 
 #[tokio::test]
@@ -615,59 +620,108 @@ async fn profiles_are_shown_to_those_who_may_use_them() {
     assert!(matches!(hidden, Err(SignerError::Denied(_))));
 }
 
-/// Records that refuse to keep jobs.
-struct FullDisk(MemoryRecords);
+/// Records that refuse to keep jobs; or that keep them, and then say that they did not.
+struct FullDisk {
+    kept: MemoryRecords,
+    keeps: bool,
+}
+
+#[async_trait::async_trait]
+impl LogRecords for FullDisk {
+    async fn log_head(&self) -> Result<LogHead, RecordsError> {
+        self.kept.log_head().await
+    }
+    async fn log_entries(&self, from: u64, count: u64) -> Result<Vec<Vec<u8>>, RecordsError> {
+        self.kept.log_entries(from, count).await
+    }
+    async fn log_nodes(&self, first: Node, count: u64) -> Result<Vec<Hash>, RecordsError> {
+        self.kept.log_nodes(first, count).await
+    }
+    async fn position_at(&self, time: OffsetDateTime) -> Result<u64, RecordsError> {
+        self.kept.position_at(time).await
+    }
+}
 
 #[async_trait::async_trait]
 impl Records for FullDisk {
+    async fn commit(&self, batch: &Batch) -> Result<(), RecordsError> {
+        if batch.jobs.is_empty() || self.keeps {
+            self.kept.commit(batch).await?;
+        }
+        let full = || RecordsError::new("written", std::io::Error::other("disk full"));
+        if batch.jobs.is_empty() {
+            Ok(())
+        } else {
+            Err(full())
+        }
+    }
     async fn profiles(&self) -> Result<Vec<SigningProfile>, RecordsError> {
-        self.0.profiles().await
-    }
-    async fn put_profile(&self, profile: &SigningProfile) -> Result<(), RecordsError> {
-        self.0.put_profile(profile).await
-    }
-    async fn add_jobs(&self, _: &[SigningJob]) -> Result<(), RecordsError> {
-        Err(RecordsError::new(
-            "written",
-            std::io::Error::other("disk full"),
-        ))
+        self.kept.profiles().await
     }
     async fn job(&self, id: JobId) -> Result<Option<SigningJob>, RecordsError> {
-        self.0.job(id).await
+        self.kept.job(id).await
     }
-    async fn jobs(&self, query: &JobQuery) -> Result<Vec<SigningJob>, RecordsError> {
-        self.0.jobs(query).await
+    async fn jobs(&self, query: &JobQuery) -> Result<JobPage, RecordsError> {
+        self.kept.jobs(query).await
     }
-    async fn revoke(&self, change: &RevocationChange) -> Result<(), RecordsError> {
-        self.0.revoke(change).await
+    async fn expiring_jobs(&self, query: &ExpiryQuery) -> Result<Vec<SigningJob>, RecordsError> {
+        self.kept.expiring_jobs(query).await
+    }
+    async fn unlogged_jobs(&self, limit: usize) -> Result<Vec<SigningJob>, RecordsError> {
+        self.kept.unlogged_jobs(limit).await
     }
     async fn revoked_leaves(&self, now: OffsetDateTime) -> Result<Vec<RevokedLeaf>, RecordsError> {
-        self.0.revoked_leaves(now).await
+        self.kept.revoked_leaves(now).await
     }
     async fn next_crl_number(&self) -> Result<u64, RecordsError> {
-        self.0.next_crl_number().await
+        self.kept.next_crl_number().await
     }
+}
+
+async fn on_full_disk(keeps: bool) -> (tempfile::TempDir, Arc<Signer>) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("data")).unwrap();
+    let config = config(folder.path(), Arc::new(Mutex::new(START)));
+    let kept = MemoryRecords::default();
+    let records = Arc::new(FullDisk { kept, keeps });
+    let signer = Signer::open(config, records).await.unwrap();
+    let spec = spec("ci-build", LeafPolicy::PerJob);
+    signer.put_profile(&admin(), spec, false).await.unwrap();
+    (folder, signer)
+}
+
+async fn sign_with(signer: &Arc<Signer>) -> Result<SignedEnvelope, SignerError> {
+    let request = SignRequest {
+        principal: dev(),
+        profile: "ci-build".parse().unwrap(),
+        payload: notary_payload(),
+    };
+    signer.sign(request).await
 }
 
 #[tokio::test]
 async fn what_cannot_be_recorded_is_not_given_out() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("data")).unwrap();
-    let config = config(folder.path(), Arc::new(Mutex::new(START)));
-    let records = Arc::new(FullDisk(MemoryRecords::default()));
-    let signer = Signer::open(config, records).await.unwrap();
-    signer
-        .put_profile(&admin(), spec("ci-build", LeafPolicy::PerJob), false)
-        .await
-        .unwrap();
-    let profile = "ci-build".parse().unwrap();
-    let request = SignRequest {
-        principal: dev(),
-        profile,
-        payload: notary_payload(),
-    };
-    assert!(matches!(
-        signer.sign(request).await,
-        Err(SignerError::Records(_))
-    ));
+    let (_folder, signer) = on_full_disk(false).await;
+    let head = signer.log_head();
+    let refused = sign_with(&signer).await;
+    assert!(matches!(refused, Err(SignerError::Records(_))));
+    assert_eq!(signer.log_head(), head);
+}
+
+/// A commit whose success was not heard of must not be followed by another entry in its place.
+#[tokio::test]
+async fn a_commit_that_says_it_failed_and_did_not_is_taken_into_account() {
+    let (_folder, signer) = on_full_disk(true).await;
+    for _ in 0..2 {
+        let refused = sign_with(&signer).await;
+        assert!(matches!(refused, Err(SignerError::Records(_))));
+    }
+    let other = spec("other", LeafPolicy::PerJob);
+    signer.put_profile(&admin(), other, false).await.unwrap();
+    let head = signer.log_head();
+    assert_eq!(head.size, 4);
+    let entries = signer.records.log_entries(0, 9).await.unwrap();
+    let mut tree = trust::tlog::Frontier::empty();
+    entries.iter().for_each(|entry| tree.push(entry, |_, _| {}));
+    assert!(head.checkpoint.contains(&tree.root().to_string()));
 }

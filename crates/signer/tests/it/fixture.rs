@@ -91,6 +91,7 @@ fn config(folder: &Path, (uid, time): (u32, Arc<Mutex<OffsetDateTime>>)) -> Sign
             unlock: UnlockSource::File(folder.join("unlock")),
             custody: None,
             crl_period: DEFAULT_CRL_PERIOD,
+            log_origin: "sign.example/log".to_owned(),
             clock: Arc::new(move || *time.lock().unwrap()),
         },
         socket: folder.join("signer/signer.sock"),

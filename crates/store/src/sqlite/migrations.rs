@@ -16,7 +16,10 @@ pub(crate) const FRONT: Migrations = &[
 ];
 
 /// The schema of the signer's database.
-pub(crate) const SIGNER: Migrations = &[include_str!("../../migrations/signer_001.sql")];
+pub(crate) const SIGNER: Migrations = &[
+    include_str!("../../migrations/signer_001.sql"),
+    include_str!("../../migrations/signer_002.sql"),
+];
 
 /// Brings a database up to date, or refuses one that a newer version wrote.
 pub(crate) fn migrate(

@@ -92,6 +92,11 @@ fn in_savepoint<T>(
     connection: &Connection,
     change: impl FnOnce(&Connection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
+    // Some failures, a full disk among them, end the whole transaction. A savepoint would then
+    // begin one of its own, and commit before the others are told that they failed.
+    if connection.is_autocommit() {
+        return Err(StoreError::Closed);
+    }
     connection.execute_batch("SAVEPOINT one_change")?;
     match change(connection) {
         Ok(value) => {

@@ -1,20 +1,38 @@
 //! The signer's records.
 
+use oci::Digest;
 use store::SigningRecords;
-use store::signing::{ProfileRow, RevokedLeafRow, SigningChange, SigningJobFilter, SigningJobRow};
+use store::signing::{
+    LogEntryRow, LogNodeRow, ProfileRow, RevokedLeafRow, SigningChange, SigningJobFilter,
+    SigningJobRow,
+};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 fn at(seconds: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(1_700_000_000 + seconds).unwrap()
 }
 
-fn job(id: &str, profile: &str, seconds: i64) -> SigningJobRow {
-    SigningJobRow {
-        id: id.to_owned(),
+fn job(position: u64, profile: &str) -> (SigningJobRow, LogEntryRow) {
+    let row = SigningJobRow {
+        position,
+        id: Uuid::from_u128(position.into()),
+        owner: String::new(),
         profile: profile.to_owned(),
-        signed_at: at(seconds),
-        document: "{}".to_owned(),
-    }
+        profile_version: "ABCDEFGHJK".to_owned(),
+        caller: "dev".to_owned(),
+        target: Digest::sha256(b"x"),
+        signed_at: at(0),
+        expires: at(100),
+        revocation: None,
+    };
+    let bytes = format!("entry {position}").into_bytes();
+    let entry = LogEntryRow {
+        position,
+        at: at(0),
+        bytes,
+    };
+    (row, entry)
 }
 
 #[tokio::test]
@@ -30,11 +48,20 @@ async fn records_survive_reopening() {
         listed_until: at(100),
         document: "{}".to_owned(),
     };
-    let jobs = vec![job("a", "ci", 0), job("b", "ci", 10), job("c", "test", 20)];
+    let node = |number| LogNodeRow {
+        height: 8,
+        number,
+        hash: [7; 32],
+    };
+    let (jobs, entries) = (0..3).map(|n| job(n, "ci")).unzip();
     let change = SigningChange {
         profiles: vec![profile.clone()],
-        jobs: jobs.clone(),
         leaves: vec![leaf.clone()],
+        jobs,
+        entries,
+        nodes: vec![node(0), node(1)],
+        checkpoint: Some("a note".to_owned()),
+        imported: Vec::new(),
     };
     let records = SigningRecords::open(&path).unwrap();
     records.put(change).await.unwrap();
@@ -44,20 +71,88 @@ async fn records_survive_reopening() {
     let records = SigningRecords::open(&path).unwrap();
     assert_eq!(records.next_number("crl").await.unwrap(), 2);
     assert_eq!(records.profiles().await.unwrap(), [profile]);
-    assert_eq!(records.job("b").await.unwrap(), Some(jobs[1].clone()));
+    let found = records.job(Uuid::from_u128(1)).await.unwrap().unwrap();
+    assert_eq!(
+        (found.position, found.entry.as_slice()),
+        (1, &b"entry 1"[..])
+    );
     assert_eq!(records.revoked_leaves(at(99)).await.unwrap(), [leaf]);
     assert_eq!(records.revoked_leaves(at(100)).await.unwrap(), []);
-    let filter = SigningJobFilter {
-        profile: Some("ci".to_owned()),
-        signed_from: Some(at(5)),
-        after: None,
-        limit: 10,
+    let head = records.log_head().await.unwrap();
+    assert_eq!((head.size, head.at), (3, Some(at(0))));
+    assert_eq!(head.checkpoint.as_deref(), Some("a note"));
+    assert_eq!(records.log_entries(2, 9).await.unwrap(), [b"entry 2"]);
+    assert_eq!(records.log_nodes(8, (1, 9)).await.unwrap(), [[7; 32]]);
+    assert!(records.log_nodes(16, (0, 9)).await.unwrap().is_empty());
+}
+
+/// A page ends after so many rows, whether it found any or not, and says where to go on.
+#[tokio::test]
+async fn a_page_looks_at_a_bounded_number_of_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = SigningRecords::open(&folder.path().join("records.sqlite")).unwrap();
+    let (jobs, entries) = (0..5000)
+        .map(|n| job(n, if n == 4999 { "rare" } else { "ci" }))
+        .unzip();
+    let change = SigningChange {
+        jobs,
+        entries,
+        ..SigningChange::default()
     };
-    assert_eq!(records.jobs(&filter).await.unwrap(), jobs[1..2]);
-    let rest = SigningJobFilter {
-        after: Some("a".to_owned()),
-        limit: 1,
+    records.put(change).await.unwrap();
+    let mut filter = SigningJobFilter {
+        owner: Some(String::new()),
+        profile_version: Some("ABCDEFGHJK".to_owned()),
+        caller: Some("nobody".to_owned()),
+        positions: (0, u64::MAX),
+        limit: 10,
         ..SigningJobFilter::default()
     };
-    assert_eq!(records.jobs(&rest).await.unwrap(), jobs[1..2]);
+    let page = records.jobs(filter.clone()).await.unwrap();
+    assert_eq!((page.jobs.len(), page.next), (0, Some(4095)));
+    filter.positions.0 = 4096;
+    let page = records.jobs(filter.clone()).await.unwrap();
+    assert_eq!((page.jobs.len(), page.next), (0, None));
+    // An index finds what is rare at once.
+    let rare = SigningJobFilter {
+        profile: Some("rare".to_owned()),
+        positions: (0, u64::MAX),
+        limit: 10,
+        ..SigningJobFilter::default()
+    };
+    let page = records.jobs(rare).await.unwrap();
+    assert_eq!((page.jobs[0].position, page.next), (4999, None));
+}
+
+/// A database of the version before the log keeps its jobs until they are imported.
+#[tokio::test]
+async fn jobs_of_a_time_before_the_log_are_kept_until_they_are_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.sqlite");
+    {
+        let old = rusqlite::Connection::open(&path).unwrap();
+        old.execute_batch(include_str!("../../migrations/signer_001.sql"))
+            .unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        let insert = "INSERT INTO signing_jobs (id, profile, signed_at, document)
+                      VALUES (?1, 'ci', ?2, ?3)";
+        for (number, signed_at, document) in [(1_u128, 20, "later"), (2, 10, "earlier")] {
+            let id = Uuid::from_u128(number).to_string();
+            old.execute(insert, (id, signed_at, document)).unwrap();
+        }
+    }
+    let records = SigningRecords::open(&path).unwrap();
+    assert_eq!(
+        records.unlogged_jobs(9).await.unwrap(),
+        ["earlier", "later"]
+    );
+    let (row, entry) = job(0, "ci");
+    let change = SigningChange {
+        imported: vec![Uuid::from_u128(2)],
+        jobs: vec![row],
+        entries: vec![entry],
+        ..SigningChange::default()
+    };
+    records.put(change).await.unwrap();
+    assert_eq!(records.unlogged_jobs(9).await.unwrap(), ["later"]);
 }

@@ -101,12 +101,10 @@ async fn keys_out_of_reach_make_signing_unavailable_until_they_are_back() {
     fixture.pass(Duration::hours(1));
     assert!(fixture.signer.revocation_list().await.is_err());
     let query = JobQuery {
-        profile: None,
-        signed_from: None,
-        after: None,
         limit: 10,
+        ..JobQuery::default()
     };
-    assert_eq!(fixture.records.jobs(&query).await.unwrap().len(), 1);
+    assert_eq!(fixture.records.jobs(&query).await.unwrap().jobs.len(), 1);
 
     plugged.store(true, Ordering::SeqCst);
     fixture.sign("ci-build").await.unwrap();
