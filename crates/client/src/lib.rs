@@ -23,6 +23,7 @@ pub mod revocation;
 pub mod control;
 pub mod download;
 pub mod http_client;
+pub mod witness;
 
 mod blob;
 mod error;

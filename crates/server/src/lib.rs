@@ -22,6 +22,7 @@ pub mod control;
 mod git;
 pub mod proxy;
 pub mod source;
+pub mod transparency;
 
 pub mod roles;
 pub mod supervisor;

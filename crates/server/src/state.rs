@@ -10,6 +10,7 @@ use tokio::sync::broadcast;
 use crate::auth::Authenticator;
 use crate::control::Control;
 use crate::observe::Metrics;
+use crate::transparency::Transparency;
 
 /// The shared state as handlers take it.
 pub type Front = Arc<FrontState>;
@@ -33,6 +34,8 @@ pub struct FrontState {
     pub signer_socket: PathBuf,
     /// The signer behind that socket. It may be restarted at any time; the client finds it again.
     pub signer: signer::SignerClient,
+    /// The log as it is published.
+    pub transparency: Transparency,
     /// Counters.
     pub metrics: Metrics,
     /// Tells what happened in the registry, after it was made durable.
@@ -65,6 +68,7 @@ impl FrontState {
             folder: parts.folder,
             signer: signer::SignerClient::connect(&parts.signer_socket),
             signer_socket: parts.signer_socket,
+            transparency: Transparency::default(),
             metrics: Metrics::new(),
             events: broadcast::Sender::new(EVENT_BACKLOG),
             control: Control::default(),

@@ -40,6 +40,8 @@ pub struct ServeOptions {
     pub unlock: signer::custody::UnlockSource,
     /// What was chosen of the certificate authority.
     pub authority: AuthorityOptions,
+    /// The witnesses that are asked to cosign the log's checkpoints.
+    pub witnesses: Vec<client::witness::WitnessAddress>,
     /// How the log is written.
     pub log_format: LogFormat,
     /// What is logged.
@@ -238,6 +240,12 @@ impl Plan {
             public_url: Some(self.public_url()),
             signer_socket: self.socket(),
             worker_token_hash: Some(hash_token(&self.worker_token)),
+            witnesses: self
+                .options
+                .witnesses
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             first_token: self.first_token.clone(),
         }
     }

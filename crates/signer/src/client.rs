@@ -5,6 +5,8 @@
 //! lost with its connection is sent once more; none of them does harm when it is done twice (a
 //! second signature is a second job, given out once).
 
+mod log;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};

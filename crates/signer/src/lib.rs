@@ -52,7 +52,7 @@ pub use records::{
 };
 pub use server::{SignerConfig, serve};
 pub use service::{
-    AttestRequest, Clock, Head, ProfileChange, Recorded, ServiceConfig, SignRequest,
+    AttestRequest, Clock, Head, ProfileChange, ProvenEntry, Recorded, ServiceConfig, SignRequest,
     SignedEnvelope, Signer, SignerError, StartError,
 };
 pub use validity::{Validity, ValidityUnit};

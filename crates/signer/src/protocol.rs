@@ -5,6 +5,8 @@
 //! many may be under way on one connection and answers come in any order. Whatever is larger than
 //! a frame (a long revocation list) is asked for in pieces.
 
+pub mod log;
+
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
@@ -115,6 +117,8 @@ pub enum Request {
     },
     /// The trust anchor and the chain.
     Authority,
+    /// Something about the log.
+    Log(log::LogRequest),
     /// A piece of the revocation list.
     RevocationList {
         /// Which list; the current one when absent.
@@ -162,6 +166,8 @@ pub enum Response {
         /// Where the leaves say that the revocation list is.
         crl_url: Option<String>,
     },
+    /// Something about the log.
+    Log(log::LogResponse),
     /// A piece of the revocation list.
     RevocationList {
         /// Its number.
@@ -234,6 +240,7 @@ fn classify(error: &SignerError) -> (FailureKind, &'static str) {
     match error {
         SignerError::Denied(denial) => (FailureKind::Denied, denial.code()),
         SignerError::NoProfile(_) => (FailureKind::NotFound, "profile-not-found"),
+        SignerError::NotInLog(..) => (FailureKind::NotFound, "log-not-found"),
         SignerError::NoJob(_) => (FailureKind::NotFound, "signature-not-found"),
         SignerError::Payload(_) => (FailureKind::Usage, "payload-refused"),
         SignerError::Entry(_) => (FailureKind::Usage, "log-entry-refused"),

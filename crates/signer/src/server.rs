@@ -5,6 +5,8 @@
 //! that sends something unreadable is closed; it is our own front, so that is a bug and not a
 //! user's mistake.
 
+mod log;
+
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -330,6 +332,7 @@ async fn dispatch(signer: &Arc<Signer>, request: Request) -> Result<Response, Si
                 .revoke_job(&principal, id, (&reason, whole_leaf))
                 .await?,
         ),
+        Request::Log(request) => Response::Log(log::dispatch(signer, request).await?),
         Request::Authority => Response::Authority {
             root_pem: signer.authority().root_pem(),
             chain_pem: signer.authority().chain_pem(),

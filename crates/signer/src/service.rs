@@ -7,6 +7,7 @@
 mod cpu_pool;
 mod error;
 mod journal;
+mod log;
 mod profiles;
 mod revocation;
 mod sign;
@@ -19,6 +20,7 @@ use trust::tlog::note::SignatureType;
 
 pub use error::SignerError;
 pub use journal::{Head, Recorded};
+pub use log::ProvenEntry;
 pub use profiles::ProfileChange;
 pub use revocation::{LISTED_AFTER_EXPIRY, RevocationList};
 pub use sign::{AttestRequest, SignRequest, SignedEnvelope};
@@ -103,6 +105,7 @@ pub struct Signer {
     leaves: Mutex<HashMap<ProfileName, Arc<Leaf>>>,
     list: tokio::sync::Mutex<ListState>,
     journal: Journal,
+    log_key: Arc<LogKey>,
     pool: CpuPool,
     /// Held shared while signing, and alone while profiles or revocations change.
     changes: tokio::sync::RwLock<()>,
@@ -134,14 +137,16 @@ impl Signer {
                 source,
             }
         })?;
+        let log_key = Arc::new(log_key);
         let parts = JournalParts {
             records: records.clone(),
-            key: Arc::new(log_key),
+            key: log_key.clone(),
             clock: clock.clone(),
         };
         Ok(Arc::new(Self {
             authority: Arc::new(authority),
             journal: Journal::start(parts).await?,
+            log_key,
             records,
             clock,
             profiles: RwLock::new(profiles.map(|p| (p.name.clone(), Arc::new(p))).collect()),

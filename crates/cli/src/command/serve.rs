@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use client::witness::WitnessAddress;
 use server::observe::{LogFormat, init_log};
 use server::roles::Role;
 use server::roles::signer::AuthorityOptions;
@@ -58,6 +59,10 @@ pub(crate) struct Args {
     /// [default: /pki/ca.crl of the public URL, on port 80 when that is HTTPS].
     #[arg(long, value_name = "URL", value_parser = parse_crl_url)]
     crl_url: Option<String>,
+    /// A witness that is asked to cosign the checkpoints of the transparency log, and the key of
+    /// its cosignatures. May be given several times.
+    #[arg(long = "witness", value_name = "URL=VKEY")]
+    witnesses: Vec<WitnessAddress>,
     /// How the log is written to standard error.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: Format,
@@ -122,6 +127,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
             subject: args.authority,
             crl_url: args.crl_url,
         },
+        witnesses: args.witnesses,
         log_format,
         log_filter,
     };

@@ -15,6 +15,7 @@ pub mod deployments;
 pub mod gate;
 pub mod git;
 pub mod health;
+pub mod log;
 pub mod projects;
 pub mod runs;
 pub mod signing;
@@ -28,6 +29,7 @@ pub fn routes() -> Router<Front> {
         .merge(accounts::routes())
         .merge(advisories::routes())
         .merge(signing::routes())
+        .merge(log::routes())
         .merge(projects::routes())
         .merge(runs::routes())
         .merge(gate::routes())

@@ -196,7 +196,7 @@ impl From<SignerClientError> for ApiError {
 
 /// The signer's codes, which are stable and part of this API.
 fn known_code(code: &str) -> &'static str {
-    const CODES: [&str; 19] = [
+    const CODES: [&str; 21] = [
         "profile-not-granted",
         "profile-canceled",
         "profile-revoked",
@@ -205,6 +205,8 @@ fn known_code(code: &str) -> &'static str {
         "profile-not-found",
         "signature-not-found",
         "payload-refused",
+        "log-not-found",
+        "log-entry-refused",
         "profile-invalid",
         "reason-invalid",
         "expiry-out-of-range",

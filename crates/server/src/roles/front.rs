@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use client::witness::WitnessAddress;
 use serde::{Deserialize, Serialize};
 use store::accounts::{AccountRow, TokenRow};
 use store::{Accounts, Store, Uploads};
@@ -38,6 +39,9 @@ pub struct FrontSettings {
     pub signer_socket: PathBuf,
     /// The SHA-256 of the worker's token.
     pub worker_token_hash: Option<String>,
+    /// The witnesses that are asked to cosign the log's checkpoints, each as `URL=VKEY`.
+    #[serde(default)]
+    pub witnesses: Vec<String>,
     /// The administrator's token, at the first start.
     pub first_token: Option<String>,
 }
@@ -53,6 +57,10 @@ pub async fn run(settings: FrontSettings, stop: watch::Receiver<bool>) -> anyhow
     if let Some(token) = &settings.first_token {
         make_administrator(&*store.accounts, token).await?;
     }
+    let witnesses = settings.witnesses.iter().map(|text| text.parse());
+    let witnesses = witnesses
+        .collect::<Result<Vec<WitnessAddress>, _>>()
+        .context("a witness")?;
     // Only now: the supervisor takes the first connection for the end of the first start.
     let listener = Listener::bind(settings.listen, settings.tls.as_ref()).await?;
     let front = FrontState::new(FrontParts {
@@ -64,6 +72,11 @@ pub async fn run(settings: FrontSettings, stop: watch::Receiver<bool>) -> anyhow
     });
     let sweeper = tokio::spawn(sweep(front.store.uploads.clone()));
     let control = tokio::spawn(crate::control::run(front.clone(), stop.clone()));
+    let witnesses = tokio::spawn(crate::transparency::run(
+        front.clone(),
+        witnesses,
+        stop.clone(),
+    ));
     let proxies = tokio::spawn(crate::proxy::run(front.clone(), stop.clone()));
     let address = listener.address();
     tracing::info!(
@@ -74,6 +87,7 @@ pub async fn run(settings: FrontSettings, stop: watch::Receiver<bool>) -> anyhow
     sweeper.abort();
     control.abort();
     proxies.abort();
+    witnesses.abort();
     tracing::info!("front stopped");
     Ok(())
 }

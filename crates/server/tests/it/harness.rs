@@ -1,6 +1,7 @@
 //! A front in this process, on a port of its own, and callers with different grants.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -9,6 +10,11 @@ use server::auth::{Grants, NewTokenRequest};
 use server::listen::{Listener, TlsFiles};
 use server::router::router;
 use server::state::{Front, FrontParts, FrontState};
+use signer::custody::KdfCost;
+use signer::service::DEFAULT_CRL_PERIOD;
+use signer::{
+    AuthorityConfig, AuthoritySubject, MemoryRecords, ServiceConfig, SignerConfig, UnlockSource,
+};
 use store::Store;
 use store::accounts::AccountRow;
 use tokio::sync::watch;
@@ -27,6 +33,7 @@ pub(crate) struct TestServer {
     client: reqwest::Client,
     stop: watch::Sender<bool>,
     served: JoinHandle<()>,
+    signer: Option<JoinHandle<()>>,
     folder: Option<tempfile::TempDir>,
 }
 
@@ -38,11 +45,21 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if let Some(signer) = &self.signer {
+            signer.abort();
+        }
+    }
+}
+
 impl TestServer {
-    /// Starts a front over an empty store.
+    /// Starts a front over an empty store, with a signer behind its socket.
     pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut server = Self::start_in(folder.path(), None).await;
+        let socket = server.front.signer_socket.clone();
+        server.signer = Some(tokio::spawn(serve_signer(socket, Arc::default())));
         server.folder = Some(folder);
         server
     }
@@ -57,7 +74,7 @@ impl TestServer {
             store,
             public_url: url.clone(),
             folder: folder.to_owned(),
-            signer_socket: folder.join("no-signer.sock"),
+            signer_socket: folder.join("signer.sock"),
             worker_token_hash: Some(server::auth::hash_token("worker-secret")),
         });
         let (stop, stopped) = watch::channel(false);
@@ -69,6 +86,7 @@ impl TestServer {
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
             stop,
             served,
+            signer: None,
             folder: None,
         };
         server.admin = server.account("admin", json!({"admin": true})).await;
@@ -76,10 +94,10 @@ impl TestServer {
     }
 
     /// Stops the front as a signal would, and gives its folder back.
-    pub(crate) async fn stop(self) -> Option<tempfile::TempDir> {
+    pub(crate) async fn stop(mut self) -> Option<tempfile::TempDir> {
         self.stop.send_replace(true);
-        self.served.await.unwrap();
-        self.folder
+        (&mut self.served).await.unwrap();
+        self.folder.take()
     }
 
     /// Makes an account with a token, and returns the token.
@@ -150,6 +168,33 @@ impl TestServer {
         assert_eq!(answer.await.status, 201);
         bytes
     }
+}
+
+/// Serves a signer with these records until the task is aborted.
+pub(crate) async fn serve_signer(socket: PathBuf, records: Arc<MemoryRecords>) {
+    let folder = tempfile::tempdir().unwrap();
+    let unlock = tempfile::tempdir().unwrap();
+    let config = SignerConfig {
+        service: ServiceConfig {
+            authority: AuthorityConfig {
+                folder: folder.path().join("keys"),
+                subject: AuthoritySubject::default(),
+                crl_url: None,
+                kdf_cost: KdfCost::TESTS_ONLY,
+            },
+            unlock: UnlockSource::Default(unlock.path().join("unlock")),
+            custody: None,
+            crl_period: DEFAULT_CRL_PERIOD,
+            log_origin: "sign.example/log".to_owned(),
+            clock: Arc::new(server::clock::now),
+        },
+        socket,
+        socket_group: None,
+        allowed_uids: vec![rustix::process::geteuid().as_raw()],
+    };
+    signer::serve(config, records, std::future::pending())
+        .await
+        .unwrap();
 }
 
 /// Returns an image manifest with the configuration `{}` and one layer.

@@ -12,6 +12,7 @@ mod auth;
 mod blobs;
 mod control;
 mod listings;
+mod log;
 mod manifests;
 mod names;
 mod operation;

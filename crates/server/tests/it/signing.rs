@@ -1,43 +1,23 @@
 //! Profiles, signatures, attestations and the public side of the authority, with a signer behind
 //! its socket.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 use server::auth::{NewTokenRequest, RunScope};
-use signer::custody::KdfCost;
-use signer::service::DEFAULT_CRL_PERIOD;
-use signer::{
-    AuthorityConfig, AuthoritySubject, MemoryRecords, ServiceConfig, SignerConfig, UnlockSource,
-};
 use store::runs::{ActionRow, NewRun, RunId};
-use tokio::task::JoinHandle;
 
 use crate::harness::{Answer, MANIFEST, TestServer, image, send};
 
 struct Fixture {
     server: TestServer,
     dev: String,
-    signer: JoinHandle<()>,
-}
-
-impl Drop for Fixture {
-    fn drop(&mut self) {
-        self.signer.abort();
-    }
 }
 
 impl Fixture {
     /// A front with a signer, the profile `ci-build`, and the account `dev` that may use it.
     async fn start() -> Self {
         let server = TestServer::start().await;
-        let signer = tokio::spawn(serve_signer(server.front.signer_socket.clone()));
         let dev = server.account("dev", json!({"push": ["**"]})).await;
-        let fixture = Self {
-            server,
-            dev,
-            signer,
-        };
+        let fixture = Self { server, dev };
         let new =
             json!({"name": "ci-build", "validity": "7 days", "grants": {"accounts": ["dev"]}});
         let made = fixture.post(&fixture.server.admin, "profiles", new).await;
@@ -61,33 +41,6 @@ impl Fixture {
         let body = json!({"profile": "ci-build", "artifact": artifact, "repository": "apps/shop"});
         self.post(token, "signatures", body).await
     }
-}
-
-async fn serve_signer(socket: std::path::PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let unlock = tempfile::tempdir().unwrap();
-    let config = SignerConfig {
-        service: ServiceConfig {
-            authority: AuthorityConfig {
-                folder: folder.path().join("keys"),
-                subject: AuthoritySubject::default(),
-                crl_url: None,
-                kdf_cost: KdfCost::TESTS_ONLY,
-            },
-            unlock: UnlockSource::Default(unlock.path().join("unlock")),
-            custody: None,
-            crl_period: DEFAULT_CRL_PERIOD,
-            log_origin: "sign.example/log".to_owned(),
-            clock: Arc::new(server::clock::now),
-        },
-        socket,
-        socket_group: None,
-        allowed_uids: vec![rustix::process::geteuid().as_raw()],
-    };
-    let records = Arc::new(MemoryRecords::default());
-    signer::serve(config, records, std::future::pending())
-        .await
-        .unwrap();
 }
 
 /// Status and code of an error.

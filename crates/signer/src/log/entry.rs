@@ -45,6 +45,18 @@ pub enum EntryKind {
     Key,
 }
 
+impl EntryKind {
+    /// Returns whether entries of this kind are the front's to report: what it does itself and
+    /// the signer does not see.
+    pub fn is_reported(self) -> bool {
+        use EntryKind::{Approval, Deployment, Hold, Permission, Policy, ScanFailed};
+        matches!(
+            self,
+            Approval | Deployment | Hold | Permission | Policy | ScanFailed
+        )
+    }
+}
+
 /// Says why something cannot be written into the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

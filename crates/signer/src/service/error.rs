@@ -24,6 +24,9 @@ pub enum SignerError {
     /// There is no such job.
     #[error("there is no signing job `{0}`")]
     NoJob(JobId),
+    /// The log has no such entry or tile.
+    #[error("there is no {0} in a log of {1} entries")]
+    NotInLog(String, u64),
     /// The payload is not signed.
     #[error(transparent)]
     Payload(#[from] RefusedPayload),
