@@ -44,7 +44,7 @@ pub use payload::RefusedPayload;
 pub use principal::{Denial, Principal};
 pub use profile::{
     Grants, LeafPolicy, ProfileName, ProfileRevocation, ProfileSpec, ProfileStatus,
-    SigningPlatform, SigningProfile,
+    SigningPlatform, SigningPlatformError, SigningProfile,
 };
 pub use records::{
     Batch, ExpiryQuery, JobPage, JobQuery, LogEntry, LogHead, LogRecords, MemoryRecords, Records,

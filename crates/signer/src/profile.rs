@@ -12,6 +12,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
 
+use crate::custody::KeyAlgorithm;
 use crate::principal::{Denial, Principal};
 use crate::validity::Validity;
 
@@ -78,12 +79,71 @@ impl<'de> Deserialize<'de> for ProfileName {
 }
 
 /// What a profile signs for: one algorithm and one format.
+///
+/// AWS Signer has the first for OCI artifacts; the others are ours, named in its manner. Statements
+/// (DSSE) are signed with P-384 whatever the platform: their leaf is made for the job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SigningPlatform {
     /// Notary Project signatures of OCI artifacts with ECDSA over P-384 and SHA-384.
     #[default]
     #[serde(rename = "Notation-OCI-SHA384-ECDSA")]
     NotationOciSha384Ecdsa,
+    /// The same with ECDSA over P-256 and SHA-256: about six times as many a second.
+    #[serde(rename = "Notation-OCI-SHA256-ECDSA")]
+    NotationOciSha256Ecdsa,
+    /// The same with RSASSA-PSS of 3072 bits and SHA-384, where a verifier knows no other.
+    #[serde(rename = "Notation-OCI-SHA384-RSA")]
+    NotationOciSha384Rsa,
+}
+
+/// Says that a text names no signing platform.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not a signing platform: use `Notation-OCI-SHA384-ECDSA`, `Notation-OCI-SHA256-ECDSA` \
+     or `Notation-OCI-SHA384-RSA`"
+)]
+pub struct SigningPlatformError(String);
+
+impl SigningPlatform {
+    /// All of them.
+    pub const ALL: [Self; 3] = [
+        Self::NotationOciSha384Ecdsa,
+        Self::NotationOciSha256Ecdsa,
+        Self::NotationOciSha384Rsa,
+    ];
+
+    /// Returns the name that requests and answers use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotationOciSha384Ecdsa => "Notation-OCI-SHA384-ECDSA",
+            Self::NotationOciSha256Ecdsa => "Notation-OCI-SHA256-ECDSA",
+            Self::NotationOciSha384Rsa => "Notation-OCI-SHA384-RSA",
+        }
+    }
+
+    /// Returns the kind of the keys that sign its envelopes.
+    pub fn key_algorithm(self) -> KeyAlgorithm {
+        match self {
+            Self::NotationOciSha384Ecdsa => KeyAlgorithm::P384,
+            Self::NotationOciSha256Ecdsa => KeyAlgorithm::P256,
+            Self::NotationOciSha384Rsa => KeyAlgorithm::Rsa3072,
+        }
+    }
+}
+
+impl fmt::Display for SigningPlatform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for SigningPlatform {
+    type Err = SigningPlatformError;
+
+    fn from_str(text: &str) -> Result<Self, SigningPlatformError> {
+        let found = Self::ALL.into_iter().find(|known| known.name() == text);
+        found.ok_or_else(|| SigningPlatformError(text.chars().take(80).collect()))
+    }
 }
 
 /// Which leaf certificate signs a job.
@@ -179,6 +239,11 @@ pub enum ProfileSpecError {
     /// The life of a rotating leaf is out of range.
     #[error("a rotating leaf of {0} days is out of range: use 1 to {MAX_ROTATING_LEAF_DAYS} days")]
     LeafDays(u16),
+    /// Making an RSA key takes a tenth of a second or more: too long for each job.
+    #[error(
+        "profile `{0}` signs with RSA, whose keys take too long to make: give it a rotating leaf"
+    )]
+    RsaLeaf(ProfileName),
     /// There are too many grants.
     #[error("profile `{0}` is granted to more than {MAX_GRANTS} {1}")]
     TooManyGrants(ProfileName, &'static str),
@@ -194,6 +259,10 @@ impl ProfileSpec {
             && !(1..=MAX_ROTATING_LEAF_DAYS).contains(&days)
         {
             return Err(ProfileSpecError::LeafDays(days));
+        }
+        let is_rsa = !self.platform.key_algorithm().is_ecdsa();
+        if is_rsa && self.leaf == LeafPolicy::PerJob {
+            return Err(ProfileSpecError::RsaLeaf(self.name.clone()));
         }
         let lists = [
             ("accounts", &self.grants.accounts),
@@ -387,15 +456,19 @@ mod tests {
         insta::assert_snapshot!(text(&profile, &dev), @"profile `ci-build` is revoked: it makes no new signatures");
     }
 
-    #[test]
-    fn a_specification_is_checked() {
-        let base = ProfileSpec {
+    fn specification() -> ProfileSpec {
+        ProfileSpec {
             name: "ci".parse().unwrap(),
             platform: SigningPlatform::default(),
             validity: "1 day".parse().unwrap(),
             leaf: LeafPolicy::PerJob,
             grants: Grants::default(),
-        };
+        }
+    }
+
+    #[test]
+    fn a_specification_is_checked() {
+        let base = specification();
         assert_eq!(base.check(), Ok(()));
         for days in [0, 31] {
             let leaf = LeafPolicy::Rotating { days };
@@ -421,6 +494,32 @@ mod tests {
             refused,
             Err(ProfileSpecError::TooManyGrants(_, "accounts"))
         ));
+    }
+
+    #[test]
+    fn platforms_have_one_name() {
+        for platform in SigningPlatform::ALL {
+            assert_eq!(platform.name().parse(), Ok(platform));
+            let json = serde_json::to_value(platform).unwrap();
+            assert_eq!(json, platform.name());
+        }
+        assert!(
+            "notation-oci-sha384-ecdsa"
+                .parse::<SigningPlatform>()
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn rsa_keys_are_not_made_for_each_job() {
+        let mut spec = ProfileSpec {
+            platform: SigningPlatform::NotationOciSha384Rsa,
+            ..specification()
+        };
+        let refused = ProfileSpecError::RsaLeaf(spec.name.clone());
+        assert_eq!(spec.check(), Err(refused));
+        spec.leaf = LeafPolicy::Rotating { days: 3 };
+        assert_eq!(spec.check(), Ok(()));
     }
 
     #[test]

@@ -57,6 +57,9 @@ struct Create {
     /// revoked on the server only, not by certificate revocation list.
     #[arg(long, value_name = "DAYS")]
     rotating_leaf: Option<u16>,
+    /// What it signs for: the algorithm and the format.
+    #[arg(long, value_name = "NAME", default_value_t)]
+    platform: SigningPlatform,
     /// Make a new version when the profile exists with other settings.
     #[arg(long)]
     replace: bool,
@@ -101,7 +104,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
 async fn create(create: Create, context: &Context) -> Result<(), CliError> {
     let request = NewProfile {
         name: create.name,
-        platform: SigningPlatform::default(),
+        platform: create.platform,
         validity: create.validity,
         leaf: match create.rotating_leaf {
             Some(days) => LeafPolicy::Rotating { days },

@@ -187,7 +187,7 @@ impl Signer {
                 not_before,
                 not_after: not_before + life,
             };
-            let key = LeafKey::generate(KeyAlgorithm::P384)?;
+            let key = LeafKey::generate(draft.profile.platform.key_algorithm())?;
             let leaf = self.authority.issue_leaf(&draft.profile.name, times, key)?;
             Ok::<_, AuthorityError>(Arc::new(leaf))
         };

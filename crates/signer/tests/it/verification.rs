@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use signer::payload::IN_TOTO_PAYLOAD_TYPE;
 use signer::{
     Acceptance, AttestRequest, LeafPolicy, Principal, ProfileSpec, SignRequest, SignedEnvelope,
+    SigningPlatform,
 };
 use time::{Duration, OffsetDateTime};
 use trust::{
@@ -229,6 +230,29 @@ async fn a_profile_revoked_from_a_time_on_spares_what_was_signed_before() {
             ["signature-revoked"],
             "{leaf:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn every_platform_signs_with_its_own_algorithm() {
+    for (platform, name) in [
+        (SigningPlatform::NotationOciSha384Ecdsa, "ES384"),
+        (SigningPlatform::NotationOciSha256Ecdsa, "ES256"),
+        (SigningPlatform::NotationOciSha384Rsa, "PS384"),
+    ] {
+        let fixture = Fixture::start().await;
+        let spec = ProfileSpec {
+            platform,
+            ..profile(LeafPolicy::Rotating { days: 3 }, "7 days")
+        };
+        let put = fixture.client.put_profile(admin(), spec, false).await;
+        put.unwrap();
+        let signed = sign(&fixture, BTreeMap::new()).await;
+        let verifier = Verifier::new(&fixture, NOW).await;
+        assert_eq!(verifier.codes(&signed, NOW), [""; 0], "{platform}");
+        let view = trust::inspect(&signed.media_type, &signed.envelope).unwrap();
+        let attributes = view.signed_attributes.unwrap();
+        assert_eq!(attributes.algorithm.name(), name);
     }
 }
 
