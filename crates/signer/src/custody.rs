@@ -5,6 +5,8 @@
 //! | back end | keys lie | unlocked by |
 //! |---|---|---|
 //! | [`SealedFolder`] | in files, sealed with AES-256-GCM under argon2id ([`sealed`]) | the unlocking secret ([`unlock`]) |
+//! | [`Token`] | in an HSM, behind its PKCS#11 module | a PIN |
+//! | [`RemoteCustody`] | in a key management service, behind [`RemoteKeys`] | a credential of that service |
 //!
 //! The unlocking secret never lies beside the keys: it comes from a file that the caller names,
 //! from an open file descriptor, or from a file outside the data folder. A back end that is out of
@@ -13,6 +15,8 @@
 mod algorithm;
 mod error;
 mod folder;
+mod pkcs11;
+mod remote;
 mod software;
 
 pub mod behaviour;
@@ -26,6 +30,8 @@ pub(crate) use algorithm::key_bits;
 pub use algorithm::{KeyAlgorithm, KeyAlgorithmError};
 pub use error::CustodyError;
 pub use folder::SealedFolder;
+pub use pkcs11::{Token, TokenOptions};
+pub use remote::{RemoteCustody, RemoteKeys, RemoteSignature};
 pub use sealed::{KdfCost, SealError};
 pub(crate) use software::SoftwareKey;
 pub use unlock::{UnlockError, UnlockSecret, UnlockSource};

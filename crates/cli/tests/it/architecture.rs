@@ -65,6 +65,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("cel", &["gate"]),
     ("rcgen", &["signer", "testkit"]),
     ("landlock", &["signer"]),
+    ("cryptoki", &["signer"]),
     ("tar", &["scan"]),
     ("x509-cert", &["trust", "signer"]),
 ];

@@ -144,6 +144,15 @@ impl KeyAlgorithm {
         EcdsaSignature { r, s }.to_der().ok()
     }
 
+    /// Returns the curve's object identifier in DER; `None` for RSA.
+    pub(crate) fn curve_der(self) -> Option<Vec<u8>> {
+        match self {
+            Self::P256 => P256.to_der().ok(),
+            Self::P384 => P384.to_der().ok(),
+            Self::Rsa3072 => None,
+        }
+    }
+
     fn coordinate_bytes(self) -> Option<usize> {
         match self {
             Self::P256 => Some(32),

@@ -4,6 +4,7 @@
 
 mod confinement;
 mod fixture;
+mod pkcs11;
 mod socket;
 mod verification;
 
