@@ -193,6 +193,11 @@ impl Context {
             .try_init();
     }
 
+    /// Returns what the environment says of AWS KMS.
+    pub(crate) fn aws(&self) -> &server::custody::AwsEnvironment {
+        &self.environment.aws
+    }
+
     /// Returns what to log, if that was said.
     pub(crate) fn log_filter(&self) -> Option<String> {
         match self.global.verbose {

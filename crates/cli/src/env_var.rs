@@ -4,6 +4,9 @@
 
 use std::path::PathBuf;
 
+use client::sigv4::AccessKey;
+use server::custody::AwsEnvironment;
+
 /// The folder of `config.json` of Docker's clients, where credentials for registries are.
 pub(crate) const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
 /// The address of the Countersign server, such as `https://countersign.example`.
@@ -16,6 +19,19 @@ pub(crate) const COUNTERSIGN_CONFIG: &str = "COUNTERSIGN_CONFIG";
 pub(crate) const COUNTERSIGN_DB: &str = "COUNTERSIGN_DB";
 /// What to log to standard error, such as `debug` or `client=trace`.
 pub(crate) const COUNTERSIGN_LOG: &str = "COUNTERSIGN_LOG";
+
+/// Where the signing keys lie, for `countersign serve`; see `--custody`.
+pub(crate) const COUNTERSIGN_CUSTODY: &str = "COUNTERSIGN_CUSTODY";
+/// The identifier of an AWS access key, for keys in AWS KMS.
+pub(crate) const AWS_ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
+/// The secret of that access key.
+pub(crate) const AWS_SECRET_ACCESS_KEY: &str = "AWS_SECRET_ACCESS_KEY";
+/// The session token of a temporary access key.
+pub(crate) const AWS_SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
+/// The region of AWS KMS, for `--unlock-kms`.
+pub(crate) const AWS_REGION: &str = "AWS_REGION";
+/// The address of AWS KMS, where it is not that of the region.
+pub(crate) const AWS_ENDPOINT_URL_KMS: &str = "AWS_ENDPOINT_URL_KMS";
 
 /// What the environment says.
 #[derive(Clone, Default)]
@@ -34,6 +50,8 @@ pub(crate) struct Environment {
     pub(crate) db_dir: Option<PathBuf>,
     /// [`COUNTERSIGN_LOG`].
     pub(crate) log: Option<String>,
+    /// The access key and region of AWS KMS.
+    pub(crate) aws: AwsEnvironment,
 }
 
 impl Environment {
@@ -62,7 +80,21 @@ impl Environment {
                 .map(PathBuf::from)
                 .or_else(|| user_folder("XDG_DATA_HOME", ".local/share").map(|dir| dir.join("db"))),
             log: read(COUNTERSIGN_LOG),
+            aws: aws(),
         }
+    }
+}
+
+fn aws() -> AwsEnvironment {
+    let id_and_secret = read(AWS_ACCESS_KEY_ID).zip(read(AWS_SECRET_ACCESS_KEY));
+    AwsEnvironment {
+        key: id_and_secret.map(|(id, secret)| AccessKey {
+            id,
+            secret: secret.into(),
+            session_token: read(AWS_SESSION_TOKEN).map(Into::into),
+        }),
+        region: read(AWS_REGION),
+        kms_endpoint: read(AWS_ENDPOINT_URL_KMS),
     }
 }
 

@@ -144,3 +144,18 @@ pub(crate) async fn read_body(
     }
     Ok(Some(body))
 }
+
+/// Returns why a request failed, without its URL: that may hold a secret, and the caller names
+/// whom it asked.
+pub(crate) fn reason(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "it did not answer in time".to_owned();
+    }
+    let mut source: Option<&dyn std::error::Error> = std::error::Error::source(error);
+    let mut text = "the connection failed".to_owned();
+    while let Some(inner) = source {
+        text = inner.to_string();
+        source = inner.source();
+    }
+    text
+}

@@ -1,4 +1,5 @@
-//! What Countersign asks of others: registries, layouts, revocation lists, the control plane.
+//! What Countersign asks of others: registries, layouts, revocation lists, key
+//! management services, the control plane.
 //!
 //! The pure rooms decide; this one fetches what they decide over, and brings what they made to
 //! where it belongs. Everything that comes in is hostile until its digest was checked: bytes,
@@ -19,6 +20,10 @@ pub mod envelope_artifact;
 
 pub mod evidence;
 pub mod revocation;
+
+pub mod kms;
+pub mod sigv4;
+pub mod vault;
 
 pub mod control;
 pub mod download;

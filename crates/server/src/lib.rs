@@ -24,6 +24,7 @@ pub mod proxy;
 pub mod source;
 pub mod transparency;
 
+pub mod custody;
 pub mod roles;
 pub mod supervisor;
 mod worker;

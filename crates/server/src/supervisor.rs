@@ -17,6 +17,7 @@ pub use child::ChildError;
 pub use folders::FolderError;
 
 use crate::auth::{NewToken, SecretError, hash_token};
+use crate::custody::{AwsEnvironment, CustodyChoice, CustodyLoadError, CustodySettings};
 use crate::listen::{ListenError, TlsFiles, check_address};
 use crate::observe::LogFormat;
 use crate::roles::front::FrontSettings;
@@ -38,6 +39,10 @@ pub struct ServeOptions {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Where the secret that unlocks the signing keys comes from.
     pub unlock: signer::custody::UnlockSource,
+    /// Where the signing keys lie.
+    pub custody: CustodyChoice,
+    /// The access key of AWS KMS, where the keys lie there.
+    pub aws: AwsEnvironment,
     /// What was chosen of the certificate authority.
     pub authority: AuthorityOptions,
     /// The witnesses that are asked to cosign the log's checkpoints.
@@ -61,6 +66,9 @@ pub enum ServeError {
     /// There is no unlocking secret.
     #[error(transparent)]
     Unlock(#[from] signer::custody::UnlockError),
+    /// Where the keys lie cannot be used.
+    #[error(transparent)]
+    Custody(#[from] CustodyLoadError),
     /// The system gave no randomness for a token.
     #[error("no token could be made")]
     Secret(#[from] SecretError),
@@ -84,12 +92,14 @@ pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
     let listen = choose_port(options.listen)?;
     let folders = Folders::prepare(&options.data)?;
     let unlock = load_unlock(&options, &folders)?;
+    let custody = options.custody.load(&folders.data, &options.aws)?;
     let first_token = first_token(&folders)?;
     let worker_token = secret_in(&folders.worker.join("token"))?;
     let plan = Plan {
         listen,
         tls,
         unlock,
+        custody,
         first_token,
         worker_token,
         options,
@@ -169,6 +179,7 @@ struct Plan {
     listen: SocketAddr,
     tls: Option<TlsFiles>,
     unlock: String,
+    custody: CustodySettings,
     first_token: Option<String>,
     worker_token: String,
 }
@@ -229,7 +240,11 @@ impl Plan {
                 Role::Worker => RoleSettings::Worker(self.worker()),
             },
         };
-        Child::new(role, &settings, &self.folders)
+        let environment = match role {
+            Role::Signer => self.custody.environment(),
+            Role::Front | Role::Worker => &[],
+        };
+        Child::new(role, &settings, &self.folders).with_environment(environment)
     }
 
     fn front(&self) -> FrontSettings {
@@ -260,6 +275,7 @@ impl Plan {
             unlock: self.unlock.clone(),
             public_url: self.public_url(),
             authority: self.options.authority.clone(),
+            custody: self.custody.clone(),
         }
     }
 

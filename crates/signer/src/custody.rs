@@ -34,7 +34,7 @@ pub use pkcs11::{Token, TokenOptions};
 pub use remote::{RemoteCustody, RemoteKeys, RemoteSignature};
 pub use sealed::{KdfCost, SealError};
 pub(crate) use software::SoftwareKey;
-pub use unlock::{UnlockError, UnlockSecret, UnlockSource};
+pub use unlock::{SecretSource, UnlockError, UnlockSecret, UnlockSource};
 
 /// The longest label, in bytes: PKCS#11 tokens and KMS aliases take more, and a profile's name of
 /// 64 bytes fits with what is put around it.

@@ -37,7 +37,7 @@ pub use acceptance::Acceptance;
 pub use account::{AccountNumber, AccountNumberError, Arn, ArnKind, Installation};
 pub use authority::{Authority, AuthorityConfig, AuthorityError, AuthoritySubject};
 pub use client::{SignerClient, SignerClientError};
-pub use confine::{Confinement, confine};
+pub use confine::{Allowed, Confinement, confine};
 pub use custody::{Custody, CustodyError, KeyAlgorithm, KeyHandle, UnlockSource};
 pub use job::{JobId, JobKind, JobRevocation, JobStatus, RevokedLeaf, SigningJob};
 pub use payload::RefusedPayload;

@@ -7,6 +7,7 @@ mod logout;
 
 mod attach;
 mod copy;
+mod custody;
 mod discover;
 mod down;
 mod list;
@@ -84,6 +85,7 @@ commands! {
     Signature => signature,
     Up => up,
     Down => down,
+    Custody => custody,
     Serve => serve,
     Run => run,
     Deployment => deployment,

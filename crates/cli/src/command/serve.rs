@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use client::witness::WitnessAddress;
+use server::custody::{CustodyChoice, unwrap_by_kms};
 use server::observe::{LogFormat, init_log};
 use server::roles::Role;
 use server::roles::signer::AuthorityOptions;
@@ -14,6 +15,7 @@ use signer::custody::UnlockSource;
 use signer::custody::unlock::ROOT_DEFAULT_PATH;
 
 use crate::context::Context;
+use crate::env_var::COUNTERSIGN_CUSTODY;
 use crate::error::{CliError, Kind};
 use crate::exit::ExitCode;
 
@@ -42,11 +44,19 @@ pub(crate) struct Args {
     /// The file with the secret that unlocks the signing keys; never inside DIR
     /// [default: /etc/countersign/unlock for root, else `unlock` in the folder of our settings;
     /// made at the first start].
-    #[arg(long, value_name = "FILE", conflicts_with = "unlock_fd")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["unlock_fd", "unlock_kms"])]
     unlock_file: Option<PathBuf>,
     /// An open file descriptor to read that secret from.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "unlock_kms")]
     unlock_fd: Option<u32>,
+    /// A file with that secret as AWS KMS encrypted it (`aws kms encrypt`); the service is asked
+    /// to decrypt it at each start, with the access key and region of the environment.
+    #[arg(long, value_name = "FILE")]
+    unlock_kms: Option<PathBuf>,
+    /// Where the signing keys lie: `file`, `pkcs11:token=NAME?module-path=FILE&pin-source=FILE`,
+    /// `kms:REGION` or `vault:URL?token-file=FILE` (docs/guides/key-custody.md).
+    #[arg(long, value_name = "WHERE", default_value = "file", env = COUNTERSIGN_CUSTODY)]
+    custody: CustodyChoice,
     /// The subject of the certificate authority that the first start makes; trust policies name
     /// it, and it cannot be changed later.
     #[arg(
@@ -93,7 +103,11 @@ impl Args {
         })
     }
 
-    fn unlock(&self, context: &Context) -> Result<UnlockSource, CliError> {
+    async fn unlock(&self, context: &Context) -> Result<UnlockSource, CliError> {
+        if let Some(blob) = &self.unlock_kms {
+            let unwrapped = unwrap_by_kms(blob, context.aws()).await;
+            return unwrapped.map_err(|error| CliError::wrapping(Kind::Config, error));
+        }
         Ok(match (&self.unlock_file, self.unlock_fd) {
             (Some(path), _) => UnlockSource::File(path.clone()),
             (None, Some(number)) => UnlockSource::Descriptor(number),
@@ -113,7 +127,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
     };
     let log_filter = context.log_filter();
     init_log(log_format, log_filter.as_deref());
-    let unlock = args.unlock(context)?;
+    let unlock = args.unlock(context).await?;
     let data = args
         .data
         .ok_or_else(|| CliError::usage("`--data` is missing"))?;
@@ -123,6 +137,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
         public_url: args.public_url,
         tls: args.tls_cert.zip(args.tls_key),
         unlock,
+        custody: args.custody,
+        aws: context.aws().clone(),
         authority: AuthorityOptions {
             subject: args.authority,
             crl_url: args.crl_url,

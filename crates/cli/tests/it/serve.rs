@@ -156,7 +156,7 @@ fn what_cannot_be_served_is_one_clear_error() {
     let missing = root.path().join("missing");
     for (listen, expected) in [
         ("0.0.0.0:0", "is not a loopback address"),
-        ("127.0.0.1:0", "cannot read unlock file"),
+        ("127.0.0.1:0", "cannot read secret file"),
         (taken.as_str(), "cannot listen on"),
     ] {
         let output = serve(&data, listen, &missing).output().unwrap();

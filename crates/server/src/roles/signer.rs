@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
-use signer::custody::{KdfCost, UnlockSecret};
+use signer::custody::{Custody, KdfCost, UnlockSecret};
 use signer::service::DEFAULT_CRL_PERIOD;
 use signer::{
     AuthorityConfig, AuthoritySubject, Records, ServiceConfig, SignerConfig, UnlockSource,
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::signer_records::StoredRecords;
 use crate::clock;
+use crate::custody::CustodySettings;
 
 /// The path of the revocation list below the public URL.
 pub const CRL_PATH: &str = "/pki/ca.crl";
@@ -37,6 +38,9 @@ pub struct SignerSettings {
     pub public_url: String,
     /// What was chosen of the authority.
     pub authority: AuthorityOptions,
+    /// Where the keys lie, and what opens it.
+    #[serde(default)]
+    pub custody: CustodySettings,
 }
 
 /// What can be chosen of the certificate authority.
@@ -85,11 +89,15 @@ impl AuthorityOptions {
 pub fn prepare(settings: &SignerSettings) -> anyhow::Result<()> {
     // The front's group may pass through the folder to the socket; the records are not for it.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let folder = &settings.folder;
+    let folder = settings.folder.as_path();
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make folder `{}`", folder.display()))?;
     let socket_folder = settings.socket.parent().unwrap_or(folder);
-    let report = signer::confine(&[folder, socket_folder]);
+    let mut allowed = settings.custody.allowed();
+    allowed
+        .folders
+        .extend([folder, socket_folder].map(Path::to_owned));
+    let report = signer::confine(&allowed);
     tracing::info!("the signer may use {}", report.describe());
     Ok(())
 }
@@ -103,7 +111,14 @@ pub async fn run(settings: SignerSettings, mut stop: watch::Receiver<bool>) -> a
     let stopped = async {
         let _ = stop.wait_for(|stopped| *stopped).await;
     };
-    signer::serve(config(settings)?, records, stopped).await?;
+    let keys = settings.custody.clone();
+    let runtime = tokio::runtime::Handle::current();
+    // A device or service may keep its opening waiting; its answers need the runtime's threads.
+    let custody = tokio::task::spawn_blocking(move || keys.open(runtime)).await??;
+    if let Some(custody) = &custody {
+        tracing::info!("the signing keys lie in {}", custody.describe());
+    }
+    signer::serve(config(settings, custody)?, records, stopped).await?;
     tracing::info!("signer stopped");
     Ok(())
 }
@@ -124,7 +139,10 @@ fn log_origin(public_url: &str) -> String {
     format!("{host}/log")
 }
 
-fn config(settings: SignerSettings) -> anyhow::Result<SignerConfig> {
+fn config(
+    settings: SignerSettings,
+    custody: Option<Arc<dyn Custody>>,
+) -> anyhow::Result<SignerConfig> {
     let secret = UnlockSecret::parse(settings.unlock.into_bytes())?;
     let crl_url = settings.authority.crl_url(&settings.public_url);
     let mut allowed_uids = settings.allowed_uids;
@@ -138,7 +156,7 @@ fn config(settings: SignerSettings) -> anyhow::Result<SignerConfig> {
                 kdf_cost: KdfCost::DEFAULT,
             },
             unlock: UnlockSource::Given(secret),
-            custody: None,
+            custody,
             crl_period: DEFAULT_CRL_PERIOD,
             log_origin: log_origin(&settings.public_url),
             clock: Arc::new(clock::now),

@@ -53,6 +53,7 @@ pub(super) struct Child {
     ids: Option<(u32, u32)>,
     home: PathBuf,
     pid_file: PathBuf,
+    environment: Vec<(String, String)>,
 }
 
 /// How one life of a process ended.
@@ -83,6 +84,16 @@ impl Child {
             ids,
             home: home.clone(),
             pid_file: folders.data.join(format!("{role}.pid")),
+            environment: Vec::new(),
+        }
+    }
+
+    /// Gives the role variables besides those that every role has.
+    pub(super) fn with_environment(self, environment: &[(String, String)]) -> Self {
+        let environment = environment.to_vec();
+        Self {
+            environment,
+            ..self
         }
     }
 
@@ -176,6 +187,7 @@ impl Child {
                 "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             );
             command.env("LANG", "C.UTF-8").env("HOME", &self.home);
+            command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         }
         let mut command = Command::from(command);
         command.kill_on_drop(true);

@@ -268,7 +268,10 @@ impl From<Error> for TokenFailure {
         let text = error.to_string();
         match error {
             Error::Pkcs11(
-                Rv::PinIncorrect | Rv::PinInvalid | Rv::PinLenRange | Rv::PinExpired
+                Rv::PinIncorrect
+                | Rv::PinInvalid
+                | Rv::PinLenRange
+                | Rv::PinExpired
                 | Rv::PinLocked,
                 _,
             ) => Self::Pin(text),

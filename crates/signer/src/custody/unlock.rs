@@ -30,13 +30,10 @@ pub struct UnlockSecret(Zeroizing<String>);
 impl UnlockSecret {
     /// Parses what a file or descriptor held; one line break at the end does not count.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, UnlockError> {
-        let text = String::from_utf8(bytes).map_err(|error| {
-            drop(Zeroizing::new(error.into_bytes()));
-            UnlockError::NotText
-        })?;
-        let mut text = Zeroizing::new(text);
-        let without = text.strip_suffix('\n').map_or(text.len(), str::len);
-        text.truncate(without);
+        Self::of_text(parse_text(bytes)?)
+    }
+
+    fn of_text(text: Zeroizing<String>) -> Result<Self, UnlockError> {
         if (MIN_SECRET_BYTES..=MAX_SECRET_BYTES).contains(&text.len()) {
             Ok(Self(text))
         } else {
@@ -88,16 +85,36 @@ pub enum UnlockSource {
     Descriptor(u32),
     /// A file outside the data folder that is made, once, when it does not exist.
     Default(PathBuf),
-    /// The process that started this one, which read it from one of the others.
+    /// Whoever has it already: the process that started this one, or a service that unwrapped it.
     Given(UnlockSecret),
 }
 
-/// Says why there is no unlocking secret.
+/// Where another secret comes from: a PIN, a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// A file that only its owner may read, outside the data folder.
+    File(PathBuf),
+    /// An open file descriptor, read to its end.
+    Descriptor(u32),
+}
+
+impl SecretSource {
+    /// Returns the secret, for a server whose data folder is `data`; one line break at the end
+    /// does not count.
+    pub fn load(&self, data: &Path) -> Result<Zeroizing<String>, UnlockError> {
+        match self {
+            Self::File(path) => read_file(path, data),
+            Self::Descriptor(number) => read_descriptor(*number),
+        }
+    }
+}
+
+/// Says why there is no secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnlockError {
     /// The file cannot be read or made.
-    #[error("cannot {action} unlock file `{path}`")]
+    #[error("cannot {action} secret file `{path}`")]
     File {
         /// What was tried.
         action: &'static str,
@@ -108,7 +125,7 @@ pub enum UnlockError {
         source: std::io::Error,
     },
     /// The descriptor cannot be read.
-    #[error("cannot read the unlocking secret from file descriptor {number}")]
+    #[error("cannot read a secret from file descriptor {number}")]
     Descriptor {
         /// The descriptor's number.
         number: u32,
@@ -117,7 +134,7 @@ pub enum UnlockError {
         source: std::io::Error,
     },
     /// Others may read or change the file.
-    #[error("unlock file `{path}` has mode {mode:04o}: others may read or change it; make it 0600")]
+    #[error("secret file `{path}` has mode {mode:04o}: others may read or change it; make it 0600")]
     Mode {
         /// The file.
         path: PathBuf,
@@ -126,7 +143,7 @@ pub enum UnlockError {
     },
     /// The file lies inside the folder whose keys it unlocks.
     #[error(
-        "unlock file `{path}` is inside the data folder `{data}`: a copy of the folder would hold both"
+        "secret file `{path}` is inside the data folder `{data}`: a copy of the folder would hold both"
     )]
     InsideData {
         /// The file.
@@ -143,6 +160,11 @@ pub enum UnlockError {
 }
 
 impl UnlockSource {
+    /// Returns the source that is a secret which was unwrapped elsewhere.
+    pub fn given(bytes: Vec<u8>) -> Result<Self, UnlockError> {
+        UnlockSecret::parse(bytes).map(Self::Given)
+    }
+
     /// Returns the default source: `/etc/countersign/unlock` for root, else
     /// `countersign/unlock` in the configuration folder of the user.
     pub fn default_for(is_root: bool, config_home: &Path) -> Self {
@@ -166,7 +188,7 @@ impl UnlockSource {
                  it apart from the copies of the data",
                 path.display()
             ),
-            Self::Given(_) => "the unlocking secret is given by the supervisor".to_owned(),
+            Self::Given(_) => "the unlocking secret was unwrapped by a service".to_owned(),
         }
     }
 
@@ -174,11 +196,11 @@ impl UnlockSource {
     pub fn load(&self, data: &Path) -> Result<UnlockSecret, UnlockError> {
         match self {
             Self::Given(secret) => Ok(secret.clone()),
-            Self::Descriptor(number) => read_descriptor(*number),
-            Self::File(path) => read_file(path, data),
+            Self::Descriptor(number) => UnlockSecret::of_text(read_descriptor(*number)?),
+            Self::File(path) => UnlockSecret::of_text(read_file(path, data)?),
             Self::Default(path) => {
                 self.create_default(data)?;
-                read_file(path, data)
+                UnlockSecret::of_text(read_file(path, data)?)
             }
         }
     }
@@ -225,7 +247,7 @@ fn refuse_inside(path: &Path, data: &Path) -> Result<(), UnlockError> {
     Ok(())
 }
 
-fn read_file(path: &Path, data: &Path) -> Result<UnlockSecret, UnlockError> {
+fn read_file(path: &Path, data: &Path) -> Result<Zeroizing<String>, UnlockError> {
     refuse_inside(path, data)?;
     let failed = |source| UnlockError::File {
         action: "read",
@@ -242,14 +264,25 @@ fn read_file(path: &Path, data: &Path) -> Result<UnlockSecret, UnlockError> {
             mode,
         });
     }
-    UnlockSecret::parse(read_bounded(file).map_err(failed)?)
+    parse_text(read_bounded(file).map_err(failed)?)
 }
 
-fn read_descriptor(number: u32) -> Result<UnlockSecret, UnlockError> {
+fn read_descriptor(number: u32) -> Result<Zeroizing<String>, UnlockError> {
     let failed = |source| UnlockError::Descriptor { number, source };
     // Opening by this path needs no unsafe code to take the descriptor over.
     let file = File::open(format!("/proc/self/fd/{number}")).map_err(failed)?;
-    UnlockSecret::parse(read_bounded(file).map_err(failed)?)
+    parse_text(read_bounded(file).map_err(failed)?)
+}
+
+fn parse_text(bytes: Vec<u8>) -> Result<Zeroizing<String>, UnlockError> {
+    let text = String::from_utf8(bytes).map_err(|error| {
+        drop(Zeroizing::new(error.into_bytes()));
+        UnlockError::NotText
+    })?;
+    let mut text = Zeroizing::new(text);
+    let without = text.strip_suffix('\n').map_or(text.len(), str::len);
+    text.truncate(without);
+    Ok(text)
 }
 
 fn read_bounded(file: File) -> std::io::Result<Vec<u8>> {

@@ -18,6 +18,7 @@ fn a_confined_process_reaches_nothing_else() {
     let own = folder.path().join("own");
     std::fs::create_dir(&own).unwrap();
     std::fs::write(folder.path().join("outside"), "secret").unwrap();
+    std::fs::write(folder.path().join("readable"), "module").unwrap();
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "confinement::the_child", "--nocapture"])
         .env(FOLDER, &own)
@@ -38,7 +39,14 @@ fn the_child() {
         return;
     };
     let own = Path::new(&own);
-    let report = signer::confine(&[own]);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let readable = own.parent().unwrap().join("readable");
+    let report = signer::confine(&signer::Allowed {
+        readable: vec![readable.clone()],
+        connect_tcp: vec![port],
+        ..signer::Allowed::only(&[own])
+    });
     assert!(report.no_new_privileges && report.not_dumpable && report.no_core_files);
     std::fs::write(own.join("kept"), "kept").unwrap();
     // What the kernel does not have cannot be tested; the report says which it is.
@@ -48,8 +56,11 @@ fn the_child() {
     }
     let outside = own.parent().unwrap().join("outside");
     assert!(std::fs::read(&outside).is_err());
+    assert_eq!(std::fs::read_to_string(&readable).unwrap(), "module");
+    assert!(std::fs::write(&readable, "changed").is_err());
     assert!(std::fs::write(&outside, "changed").is_err());
     if report.landlock == LandlockStatus::Full {
+        std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
         let bound = std::net::TcpListener::bind("127.0.0.1:0");
         let connected = std::net::TcpStream::connect("127.0.0.1:1").unwrap_err();
         assert_eq!(

@@ -25,7 +25,10 @@ fn in_child(child: &str) {
     let tokens = folder.path().join("tokens");
     std::fs::create_dir(&tokens).unwrap();
     let settings = folder.path().join("softhsm2.conf");
-    let text = format!("directories.tokendir = {}\nlog.level = ERROR\n", tokens.display());
+    let text = format!(
+        "directories.tokendir = {}\nlog.level = ERROR\n",
+        tokens.display()
+    );
     std::fs::write(&settings, text).unwrap();
     let made = Command::new("softhsm2-util")
         .args(["--init-token", "--free", "--label", "signing"])
@@ -102,7 +105,10 @@ fn child_wrong_pin() {
     open("signing", PIN).unwrap();
     let absent = open("other", PIN).err().unwrap();
     assert!(absent.is_passing(), "{absent}");
-    assert!(absent.to_string().contains("no token of that label"), "{absent}");
+    assert!(
+        absent.to_string().contains("no token of that label"),
+        "{absent}"
+    );
 }
 
 #[test]
@@ -141,7 +147,11 @@ fn child_unplugged() {
         std::thread::yield_now();
     };
     let signed = (b"after".as_slice(), signature.as_slice());
-    assert!(behaviour::verifies(key.as_ref(), KeyUse::Certificate, signed));
+    assert!(behaviour::verifies(
+        key.as_ref(),
+        KeyUse::Certificate,
+        signed
+    ));
 }
 
 #[test]
@@ -205,6 +215,9 @@ fn child_extractable() {
         .generate_key_pair(&Mechanism::EccKeyPairGen, &public, &private)
         .unwrap();
     let refused = token.open("loose").err().unwrap().to_string();
-    assert!(refused.contains("can be taken out of the token"), "{refused}");
+    assert!(
+        refused.contains("can be taken out of the token"),
+        "{refused}"
+    );
     assert!(token.open("absent").unwrap().is_none());
 }

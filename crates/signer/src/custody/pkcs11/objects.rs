@@ -5,8 +5,8 @@ use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHan
 use der::asn1::{OctetStringRef, UintRef};
 use der::{Decode as _, Encode as _, Sequence};
 
-use super::sessions::LoggedIn;
 use super::TokenFailure;
+use super::sessions::LoggedIn;
 use crate::custody::{CustodyError, KeyAlgorithm};
 
 /// A key pair that was found.
@@ -151,7 +151,11 @@ struct RsaPublicKey<'a> {
 }
 
 fn rsa_public_key(found: &[Attribute]) -> Option<Vec<u8>> {
-    let [Attribute::Modulus(modulus), Attribute::PublicExponent(exponent)] = found else {
+    let [
+        Attribute::Modulus(modulus),
+        Attribute::PublicExponent(exponent),
+    ] = found
+    else {
         return None;
     };
     let key = RsaPublicKey {
