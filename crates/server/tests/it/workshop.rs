@@ -55,6 +55,7 @@ impl Workshop {
             unlock: "an unlocking secret of a test".to_owned(),
             public_url: url.clone(),
             authority: server::roles::signer::AuthorityOptions::default(),
+            custody: server::custody::CustodySettings::default(),
         };
         std::fs::create_dir_all(&settings.folder).unwrap();
         let signer = server::roles::signer::run(settings, stopped.clone());
