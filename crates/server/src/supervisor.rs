@@ -236,7 +236,7 @@ impl Plan {
             log_filter: self.options.log_filter.clone(),
             role: match role {
                 Role::Front => RoleSettings::Front(self.front()),
-                Role::Signer => RoleSettings::Signer(self.signer()),
+                Role::Signer => RoleSettings::Signer(Box::new(self.signer())),
                 Role::Worker => RoleSettings::Worker(self.worker()),
             },
         };

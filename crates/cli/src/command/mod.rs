@@ -46,6 +46,7 @@ macro_rules! commands {
     ($($variant:ident => $module:ident,)*) => {
         /// What to do. The help of each command is the doc comment of its `Args`.
         #[derive(Subcommand)]
+        #[expect(clippy::large_enum_variant, reason = "a process parses one command")]
         pub(crate) enum Command {
             $(#[allow(missing_docs)] $variant($module::Args),)*
         }

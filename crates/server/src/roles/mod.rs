@@ -47,7 +47,7 @@ pub enum RoleSettings {
     /// Of the front.
     Front(FrontSettings),
     /// Of the signer.
-    Signer(SignerSettings),
+    Signer(Box<SignerSettings>),
     /// Of the worker.
     Worker(WorkerSettings),
 }
@@ -79,7 +79,7 @@ pub fn run(role: Role) -> anyhow::Result<()> {
         let stop = stop_signal().context("cannot watch for signals")?;
         match settings.role {
             RoleSettings::Front(settings) => front::run(settings, stop).await,
-            RoleSettings::Signer(settings) => signer::run(settings, stop).await,
+            RoleSettings::Signer(settings) => signer::run(*settings, stop).await,
             RoleSettings::Worker(settings) => worker::run(settings, stop).await,
         }
     });
