@@ -35,6 +35,6 @@ pub use documents::Documents;
 pub use error::StoreError;
 pub use open::Store;
 pub use queue::Queue;
-pub use repositories::{BlobLinks, Repositories};
+pub use repositories::{BlobLinks, Inventory, Repositories};
 pub use runs::Runs;
 pub use signing::SigningRecords;

@@ -9,7 +9,7 @@ use crate::sqlite::{
 };
 use crate::{
     AccessKeys, Accounts, BlobBackend, BlobLinks, Blobs, Deployments, Documents, FileBackend,
-    Queue, Repositories, Runs, StoreError, Uploads,
+    Inventory, Queue, Repositories, Runs, StoreError, Uploads,
 };
 
 /// What the front keeps. Cheap to clone.
@@ -21,6 +21,8 @@ pub struct Store {
     pub uploads: Uploads,
     /// Manifests, tags, referrers.
     pub repositories: Arc<dyn Repositories>,
+    /// What is in a repository, tagged or not.
+    pub inventory: Arc<dyn Inventory>,
     /// Which blobs a repository may give out.
     pub links: Arc<dyn BlobLinks>,
     /// Accounts, tokens, grants.
@@ -64,6 +66,7 @@ impl Store {
             blobs,
             uploads,
             repositories: Arc::clone(&repositories) as _,
+            inventory: Arc::clone(&repositories) as _,
             links: repositories,
             accounts: Arc::new(SqliteAccounts(Arc::clone(&database))),
             access_keys: Arc::new(SqliteAccessKeys(Arc::clone(&database))),

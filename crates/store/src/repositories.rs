@@ -118,6 +118,38 @@ pub trait Repositories: Send + Sync {
     async fn list(&self, page: &Page) -> Result<Vec<RepositoryName>, StoreError>;
 }
 
+/// One manifest of a repository as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InventoryRow {
+    /// The digest that it is kept under.
+    pub digest: Digest,
+    /// Its media type.
+    pub media_type: MediaType,
+    /// What kind of artifact it says to be.
+    pub artifact_type: Option<MediaType>,
+    /// The manifest that it refers to.
+    pub subject: Option<Digest>,
+    /// The time of the first push.
+    pub pushed_at: OffsetDateTime,
+    /// The tags that name it, in the order of bytes.
+    pub tags: Vec<Tag>,
+}
+
+/// What is in a repository, tagged or not, and its end.
+#[async_trait]
+pub trait Inventory: Send + Sync {
+    /// Returns a page of the repository's manifests in the order of their digests, or `None` if
+    /// there is no such repository.
+    async fn manifests(
+        &self,
+        repository: &RepositoryName,
+        page: &Page,
+    ) -> Result<Option<Vec<InventoryRow>>, StoreError>;
+
+    /// Removes a repository with everything in it. Returns whether there was one.
+    async fn remove_repository(&self, repository: &RepositoryName) -> Result<bool, StoreError>;
+}
+
 /// Which blobs a repository may give out.
 #[async_trait]
 pub trait BlobLinks: Send + Sync {

@@ -26,6 +26,7 @@ use signer::{
 use time::OffsetDateTime;
 
 pub use grants::keep_grants;
+pub(crate) use principal::{check_limits, check_made_by_run, of_caller};
 pub use principal::{pipeline_principal, qualified_pipeline};
 pub use profiles::put_profile;
 pub use signatures::{attest, sign};

@@ -60,6 +60,10 @@ pub enum AuthFailure {
     Store(#[source] StoreError),
 }
 
+/// The name that AWS's tools log in to a registry under, whoever they are; a token says itself
+/// whose it is.
+const AWS_USER: &str = "AWS";
+
 /// What a request brought along.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
@@ -328,7 +332,7 @@ impl Authenticator {
             .filter(|row| {
                 sent.account
                     .as_ref()
-                    .is_none_or(|name| *name == row.account)
+                    .is_none_or(|name| *name == row.account || name == AWS_USER)
             })
             .ok_or(AuthFailure::Invalid)
     }

@@ -35,6 +35,8 @@ pub enum Code {
     NameUnknown,
     /// The length or range is not acceptable.
     SizeInvalid,
+    /// The tag may not be moved. Not in the specification; docker knows it, and ECR answers it.
+    TagInvalid,
     /// No valid credentials.
     Unauthorized,
     /// The account may not do this.
@@ -60,6 +62,7 @@ impl Code {
             Self::NameInvalid => "NAME_INVALID",
             Self::NameUnknown => "NAME_UNKNOWN",
             Self::SizeInvalid => "SIZE_INVALID",
+            Self::TagInvalid => "TAG_INVALID",
             Self::Unauthorized => "UNAUTHORIZED",
             Self::Denied => "DENIED",
             Self::Unsupported => "UNSUPPORTED",
@@ -80,7 +83,8 @@ impl Code {
             | Self::ManifestInvalid
             | Self::ManifestBlobUnknown
             | Self::NameInvalid
-            | Self::SizeInvalid => StatusCode::BAD_REQUEST,
+            | Self::SizeInvalid
+            | Self::TagInvalid => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Denied => StatusCode::FORBIDDEN,
             Self::Unsupported => StatusCode::METHOD_NOT_ALLOWED,
@@ -138,6 +142,11 @@ impl RegistryError {
     /// Returns the code.
     pub fn code(&self) -> Code {
         self.code
+    }
+
+    /// Returns what the caller is told.
+    pub fn message(&self) -> &str {
+        &self.message
     }
 
     fn log(&self) {

@@ -13,12 +13,14 @@ use oci::manifest::{MAX_MANIFEST_BYTES, ManifestContent};
 use oci::{Descriptor, Digest, Manifest, MediaType, Tag};
 use store::StoreError;
 use store::repositories::{MAX_TAGS_AT_ONCE, NewManifest};
+use time::OffsetDateTime;
 
 use super::error::{Code, RegistryError};
 use super::reply::{self, CONTENT_DIGEST};
 use super::route::TagOrDigest;
 use super::scope::Scope;
 use crate::auth::Action;
+use crate::aws::ecr::{self, TagRefused};
 use crate::clock;
 use crate::state::{Change, RegistryEvent};
 
@@ -80,26 +82,83 @@ pub(crate) async fn put(
         }
     };
     let manifest = parse(&parts.headers, bytes)?;
-    check_references(scope, &manifest).await?;
-    let new = NewManifest {
-        repository: &scope.repository,
-        manifest: &manifest,
-        digest: &digest,
-        tags: &tags,
+    let pushed = Pushed {
+        manifest,
+        digest,
+        tags,
         at: clock::now(),
     };
+    keep_manifest(scope, &pushed).await?;
+    let named_by_query = parts.uri.query().map(|_| &*pushed.tags);
+    Ok(created(
+        scope,
+        (&pushed.manifest, &pushed.digest),
+        named_by_query,
+    ))
+}
+
+/// A manifest that somebody who may pushes.
+pub(crate) struct Pushed {
+    /// The manifest.
+    pub(crate) manifest: Manifest,
+    /// The digest that it is kept under.
+    pub(crate) digest: Digest,
+    /// The tags that are to name it.
+    pub(crate) tags: Vec<Tag>,
+    /// The time of the push.
+    pub(crate) at: OffsetDateTime,
+}
+
+/// Keeps a manifest, by whatever API it came: what it names must be here, its tags must be free to
+/// move, and what is to be signed waits in the queue when this returns.
+pub(crate) async fn keep_manifest(scope: &Scope, pushed: &Pushed) -> Result<(), RegistryError> {
+    let Pushed {
+        manifest,
+        digest,
+        tags,
+        at,
+    } = pushed;
+    check_references(scope, manifest).await?;
+    let repository = &scope.repository;
+    // Held until the tags are set.
+    let _tags = ecr::check_tags(&scope.front, repository, (tags, digest)).await?;
+    let new = NewManifest {
+        repository,
+        manifest,
+        digest,
+        tags,
+        at: *at,
+    };
     scope.front.store.repositories.put_manifest(new).await?;
-    let response = created(scope, &manifest, &digest, parts.uri.query().map(|_| &*tags));
+    let signing = (repository, manifest, digest);
+    ecr::on_push(&scope.front, &scope.caller, signing)
+        .await
+        .map_err(|error| RegistryError::internal(error.message))?;
     tell(
         scope,
         Change::Pushed {
-            digest,
+            digest: digest.clone(),
             media_type: manifest.media_type().clone(),
             subject: manifest.subject().map(|subject| subject.digest.clone()),
-            tags,
+            tags: tags.clone(),
         },
     );
-    Ok(response)
+    Ok(())
+}
+
+impl From<TagRefused> for RegistryError {
+    fn from(refused: TagRefused) -> Self {
+        match refused {
+            TagRefused::Immutable(tag) => {
+                let message = format!(
+                    "tag `{tag}` names another manifest already, and the repository's tags are \
+                     immutable: push under another tag"
+                );
+                Self::new(Code::TagInvalid, message)
+            }
+            TagRefused::Failed(error) => Self::internal(error.message),
+        }
+    }
 }
 
 /// Returns the tags that the push sets: that of the path, or those of the query beside a digest.
@@ -226,8 +285,7 @@ fn missing(scope: &Scope, digest: &Digest) -> RegistryError {
 
 fn created(
     scope: &Scope,
-    manifest: &Manifest,
-    digest: &Digest,
+    (manifest, digest): (&Manifest, &Digest),
     named_by_query: Option<&[Tag]>,
 ) -> Response {
     let location = format!("/v2/{}/manifests/{digest}", scope.repository);

@@ -19,6 +19,8 @@ mod reply;
 mod scope;
 
 pub use error::{Code, RegistryError};
+pub(crate) use manifests::{Pushed, keep_manifest};
+pub(crate) use scope::Scope;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -28,7 +30,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::state::Front;
 use route::{Place, Route};
-use scope::Scope;
 
 /// The header that some clients take for the mark of a registry.
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");

@@ -78,6 +78,8 @@ pub async fn run(settings: FrontSettings, stop: watch::Receiver<bool>) -> anyhow
         stop.clone(),
     ));
     let proxies = tokio::spawn(crate::proxy::run(front.clone(), stop.clone()));
+    let signing = tokio::spawn(crate::aws::ecr::run_signing(front.clone(), stop.clone()));
+    let lifecycle = tokio::spawn(crate::aws::ecr::run_lifecycle(front.clone(), stop.clone()));
     let address = listener.address();
     tracing::info!(
         url = front.public_url,
@@ -88,6 +90,8 @@ pub async fn run(settings: FrontSettings, stop: watch::Receiver<bool>) -> anyhow
     control.abort();
     proxies.abort();
     witnesses.abort();
+    signing.abort();
+    lifecycle.abort();
     tracing::info!("front stopped");
     Ok(())
 }

@@ -11,6 +11,7 @@ mod accounts;
 mod auth;
 mod blobs;
 mod control;
+mod ecr;
 mod listings;
 mod log;
 mod manifests;

@@ -9,7 +9,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use crate::StoreError;
 use crate::cache::Cache;
 use crate::repositories::{
-    BlobLinks, MAX_PAGE_ROWS, MAX_TAGS_AT_ONCE, ManifestRow, NewManifest, Page, Repositories,
+    BlobLinks, Inventory, InventoryRow, MAX_PAGE_ROWS, MAX_TAGS_AT_ONCE, ManifestRow, NewManifest,
+    Page, Repositories,
 };
 use crate::sqlite::Database;
 use crate::sqlite::columns::{
@@ -209,6 +210,51 @@ impl Repositories for SqliteRepositories {
 }
 
 #[async_trait]
+impl Inventory for SqliteRepositories {
+    async fn manifests(
+        &self,
+        repository: &RepositoryName,
+        page: &Page,
+    ) -> Result<Option<Vec<InventoryRow>>, StoreError> {
+        let (repository, page) = (repository.clone(), page.clone());
+        self.database
+            .read(move |connection| {
+                let Some(id) = repository_id(connection, &repository)? else {
+                    return Ok(None);
+                };
+                // A tag has no space, so a list of them can be one text.
+                let mut statement = connection.prepare_cached(
+                    "SELECT digest, media_type, artifact_type, subject, pushed_at,
+                     (SELECT group_concat(name, ' ') FROM tags
+                      WHERE tags.repository_id = manifests.repository_id
+                      AND tags.digest = manifests.digest)
+                     FROM manifests WHERE repository_id = ?1 AND digest > ?2
+                     ORDER BY digest LIMIT ?3",
+                )?;
+                let after = page.after.as_deref().unwrap_or_default();
+                let rows = statement.query(params![id, after, page_limit(&page)])?;
+                collect(rows, inventory_row).map(Some)
+            })
+            .await
+    }
+
+    async fn remove_repository(&self, repository: &RepositoryName) -> Result<bool, StoreError> {
+        let name = repository.clone();
+        let removed = self
+            .database
+            .write(move |connection| {
+                let mut statement =
+                    connection.prepare_cached("DELETE FROM repositories WHERE name = ?1")?;
+                Ok(statement.execute([name.as_str()])? > 0)
+            })
+            .await?;
+        self.manifests.forget(|(name, _)| name == repository);
+        self.tags.forget(|(name, _)| name == repository);
+        Ok(removed)
+    }
+}
+
+#[async_trait]
 impl BlobLinks for SqliteRepositories {
     async fn link_blob(
         &self,
@@ -375,6 +421,24 @@ fn select_tag(
     )?;
     let rows = statement.query(params![repository.as_str(), tag.as_str()])?;
     first(rows, |row| get_parsed(row, 0))
+}
+
+fn inventory_row(row: &Row<'_>) -> Result<InventoryRow, StoreError> {
+    let tags: Option<String> = row.get(5)?;
+    let tags = tags.unwrap_or_default();
+    let tags = tags.split_ascii_whitespace().map(str::parse);
+    let mut tags = tags
+        .collect::<Result<Vec<Tag>, _>>()
+        .map_err(|error| StoreError::corrupt("tags", error))?;
+    tags.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+    Ok(InventoryRow {
+        digest: get_parsed(row, 0)?,
+        media_type: get_parsed(row, 1)?,
+        artifact_type: get_optional_parsed(row, 2)?,
+        subject: get_optional_parsed(row, 3)?,
+        pushed_at: get_time(row, 4)?,
+        tags,
+    })
 }
 
 fn referrer(row: &Row<'_>) -> Result<Descriptor, StoreError> {

@@ -15,6 +15,54 @@ pub async fn repositories(store: &Store) {
     referrers_are_filtered_and_ordered(store).await;
     blobs_are_given_out_only_where_linked(store).await;
     repositories_are_listed_in_pages(store).await;
+    an_inventory_shows_everything_and_a_repository_can_end(store).await;
+}
+
+async fn an_inventory_shows_everything_and_a_repository_can_end(store: &Store) {
+    let repository = name("suite/inventory");
+    assert_eq!(
+        store
+            .inventory
+            .manifests(&repository, &Page::first())
+            .await
+            .unwrap(),
+        None
+    );
+    let image = artifact("image", None, None);
+    let evidence = artifact("evidence", Some("sbom/example"), Some(&image));
+    put(store, &repository, &image, &["v2", "v1"]).await;
+    put(store, &repository, &evidence, &[]).await;
+    let one = Page {
+        after: None,
+        limit: 1,
+    };
+    let first = store.inventory.manifests(&repository, &one).await;
+    let first = first.unwrap().unwrap().remove(0);
+    let rest = Page {
+        after: Some(first.digest.to_string()),
+        limit: 10,
+    };
+    let second = store.inventory.manifests(&repository, &rest).await;
+    let second = second.unwrap().unwrap().remove(0);
+    let (image_row, evidence_row) = match first.subject {
+        None => (first, second),
+        Some(_) => (second, first),
+    };
+    assert_eq!(image_row.tags, [tag("v1"), tag("v2")]);
+    assert_eq!(evidence_row.subject.as_ref(), Some(image.digest()));
+    assert_eq!(evidence_row.artifact_type.unwrap().as_str(), "sbom/example");
+    assert!(evidence_row.tags.is_empty());
+    let removed = store.inventory.remove_repository(&repository).await;
+    assert!(removed.unwrap());
+    let gone = store
+        .repositories
+        .manifest(&repository, image.digest())
+        .await;
+    assert_eq!(gone.unwrap(), None);
+    let gone = store.repositories.resolve(&repository, &tag("v1")).await;
+    assert_eq!(gone.unwrap(), None);
+    let again = store.inventory.remove_repository(&repository).await;
+    assert!(!again.unwrap());
 }
 
 fn artifact(note: &str, artifact_type: Option<&str>, subject: Option<&Manifest>) -> Manifest {

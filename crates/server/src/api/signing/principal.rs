@@ -26,7 +26,7 @@ pub fn pipeline_principal(run: &RunRow, account: &str) -> Principal {
 }
 
 /// Returns whom the signer is told to have asked.
-pub(super) async fn of_caller(front: &FrontState, caller: &Caller) -> Result<Principal, ApiError> {
+pub(crate) async fn of_caller(front: &FrontState, caller: &Caller) -> Result<Principal, ApiError> {
     match &caller.run {
         Some(scope) => Ok(pipeline_principal(
             &load_run(front, scope).await?,
@@ -43,7 +43,7 @@ pub(super) async fn of_caller(front: &FrontState, caller: &Caller) -> Result<Pri
 }
 
 /// Checks what a token is limited to. Without limits, the signer alone decides.
-pub(super) fn check_limits(caller: &Caller, profile: &ProfileName) -> Result<(), ApiError> {
+pub(crate) fn check_limits(caller: &Caller, profile: &ProfileName) -> Result<(), ApiError> {
     let limits = match &caller.run {
         Some(_) => Some(&caller.grants),
         None => caller.limits.as_ref(),
@@ -60,7 +60,7 @@ pub(super) fn check_limits(caller: &Caller, profile: &ProfileName) -> Result<(),
 
 /// Checks that a run signs what it made itself: an artifact that one of its actions reported, or
 /// one that refers to such an artifact, in a repository that the run may push to.
-pub(super) async fn check_made_by_run(
+pub(crate) async fn check_made_by_run(
     front: &FrontState,
     caller: &Caller,
     (digest, repository): (&Digest, Option<&RepositoryName>),
