@@ -12,6 +12,7 @@
 pub mod digest;
 pub mod media_type;
 pub mod name;
+pub mod pattern;
 pub mod reference;
 
 pub mod descriptor;
@@ -26,4 +27,5 @@ pub use graph::{ArtifactGraph, GraphWalk};
 pub use manifest::{ImageManifest, Index, Manifest};
 pub use media_type::MediaType;
 pub use name::{Registry, RepositoryName, Tag};
+pub use pattern::{Pattern, PatternError};
 pub use reference::Reference;

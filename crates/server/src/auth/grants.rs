@@ -3,11 +3,10 @@
 //! A denial always says which line of the account's grants would have allowed the request, so
 //! that whoever reads it knows what to ask the administrator for.
 
-use oci::RepositoryName;
+use oci::{Pattern, RepositoryName};
 use serde::{Deserialize, Serialize};
 use store::accounts::GrantRow;
 
-use super::pattern::Pattern;
 use crate::error::ApiError;
 
 /// What an account or one of its tokens may do. Nothing is allowed that is not written here.

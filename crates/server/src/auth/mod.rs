@@ -6,12 +6,11 @@
 
 mod authenticator;
 mod grants;
-mod pattern;
 mod token;
 
 pub use authenticator::{AuthFailure, Authenticator, Credentials, IssueError, NewTokenRequest};
 pub use grants::{Action, Caller, GitGrants, Grants, RunScope};
-pub use pattern::{Pattern, PatternError};
+pub use oci::pattern::{Pattern, PatternError};
 pub use token::{MAX_SECRET_BYTES, NewToken, SecretError, hash_password, hash_token};
 
 use axum::extract::FromRequestParts;

@@ -1,4 +1,4 @@
-//! Patterns over names of repositories: what a grant is limited to.
+//! Patterns over names of repositories: what a grant, or a rule of a signing profile, is limited to.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ const MAX_PATTERN_BYTES: usize = 255;
 /// A pattern such as `apps/*` or `team/**`.
 ///
 /// `*` stands for any characters but `/`, and `**` as a whole part stands for one or more parts.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pattern(Box<str>);
 
 /// Says why a text is not a pattern.
