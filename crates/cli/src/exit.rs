@@ -26,6 +26,8 @@ pub(crate) enum ExitCode {
     Unavailable = 9,
     /// The run failed, or a person rejected it.
     RunFailed = 10,
+    /// A second person has to confirm it first.
+    Pending = 11,
 }
 
 impl From<ExitCode> for std::process::ExitCode {
@@ -47,4 +49,5 @@ Exit codes:
    7  could not decide
    8  conflict
    9  unavailable (network, server)
-  10  run failed or rejected";
+  10  run failed or rejected
+  11  waits for a second person";

@@ -103,6 +103,12 @@ pub struct Account {
     /// The pipelines whose approvals it may give.
     #[serde(default)]
     pub approve: Vec<Name>,
+    /// The groups that it is in, which rules of signing profiles may name.
+    #[serde(default)]
+    pub groups: Vec<Name>,
+    /// Whether it is an automation and not a person.
+    #[serde(default)]
+    pub robot: bool,
 }
 
 /// What an account may do with git repositories.
@@ -128,6 +134,13 @@ pub struct Profile {
     /// The pipelines whose runs may use it.
     #[serde(default)]
     pub pipelines: Vec<Name>,
+    /// Who may sign what with it, in place of `pipelines` and of the accounts that name it. The
+    /// signer's own words: it reads them when the file is applied.
+    #[serde(default)]
+    pub rules: Vec<serde_json::Value>,
+    /// Whether changing, canceling and revoking it takes two administrators.
+    #[serde(default)]
+    pub two_person: bool,
 }
 
 /// A git repository that the server hosts.

@@ -19,6 +19,7 @@ mod request;
 pub mod aws;
 
 pub mod control;
+pub mod two_person;
 mod git;
 pub mod proxy;
 pub mod source;

@@ -25,7 +25,9 @@ use crate::principal::Principal;
 use crate::profile::{ProfileName, ProfileSpec, SigningProfile};
 use crate::protocol::{self, Failure, FailureKind, FrameError, Numbered, Request, Response};
 use crate::server::REQUEST_TIMEOUT;
-use crate::service::{AttestRequest, ProfileChange, SignRequest, SignedEnvelope};
+use crate::service::{
+    AttestRequest, ProfileChange, RuleTest, RuleTestResult, SignRequest, SignedEnvelope,
+};
 
 /// How many connections are kept. One carries many requests; a second lets both sides parse on
 /// two processors.
@@ -140,12 +142,14 @@ impl SignerClient {
             principal,
             profile,
             payload,
+            artifact,
         } = request;
         match self
             .call(&Request::Sign {
                 principal,
                 profile,
                 payload,
+                artifact,
             })
             .await?
         {
@@ -164,12 +168,14 @@ impl SignerClient {
             profile,
             payload_type,
             payload,
+            artifact,
         } = request;
         let request = Request::Attest {
             principal,
             profile,
             payload_type,
             payload,
+            artifact,
         };
         match self.call(&request).await? {
             Response::Signed(signed) => Ok(signed),
@@ -193,6 +199,18 @@ impl SignerClient {
             .await?
         {
             Response::ProfilePut { change, profile } => Ok((change, profile)),
+            _ => Err(SignerClientError::Unexpected),
+        }
+    }
+
+    /// Returns what the rules of a profile would say to a request.
+    pub async fn test_rules(
+        &self,
+        principal: Principal,
+        test: RuleTest,
+    ) -> Result<RuleTestResult, SignerClientError> {
+        match self.call(&Request::TestRules { principal, test }).await? {
+            Response::RulesTested(result) => Ok(result),
             _ => Err(SignerClientError::Unexpected),
         }
     }

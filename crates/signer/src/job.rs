@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::principal::Principal;
 use crate::profile::ProfileName;
+use crate::profile::rules::RuleId;
 
 /// The longest reason of a revocation, in characters (AWS Signer, `RevocationReasonString`).
 pub const MAX_REASON_CHARS: usize = 500;
@@ -111,6 +112,12 @@ pub struct SigningJob {
     pub profile_version: String,
     /// Who asked.
     pub caller: Principal,
+    /// The rule of the profile that allowed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleId>,
+    /// The key under which it counts for that rule's quota, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_key: Option<String>,
     /// What was signed: the target artifact, or the first subject of the statement.
     pub target: Digest,
     /// In which form.

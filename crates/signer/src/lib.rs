@@ -41,18 +41,19 @@ pub use confine::{Allowed, Confinement, confine};
 pub use custody::{Custody, CustodyError, KeyAlgorithm, KeyHandle, UnlockSource};
 pub use job::{JobId, JobKind, JobRevocation, JobStatus, RevokedLeaf, SigningJob};
 pub use payload::RefusedPayload;
-pub use principal::{Denial, Principal};
+pub use principal::{Denial, Principal, PrincipalKind, Workload};
 pub use profile::{
     Grants, LeafPolicy, ProfileName, ProfileRevocation, ProfileSpec, ProfileStatus,
     SigningPlatform, SigningPlatformError, SigningProfile,
 };
+pub use profile::rules::{Artifact, Rule, RuleId, Rules, Unknown};
 pub use records::{
     Batch, ExpiryQuery, JobPage, JobQuery, LogEntry, LogHead, LogRecords, MemoryRecords, Records,
     RecordsError, TreeNode,
 };
 pub use server::{SignerConfig, serve};
 pub use service::{
-    AttestRequest, Clock, Head, ProfileChange, ProvenEntry, Recorded, ServiceConfig, SignRequest,
-    SignedEnvelope, Signer, SignerError, StartError,
+    AttestRequest, Clock, Head, ProfileChange, ProvenEntry, Recorded, RuleStep, RuleTest,
+    RuleTestResult, ServiceConfig, SignRequest, SignedEnvelope, Signer, SignerError, StartError,
 };
 pub use validity::{Validity, ValidityUnit};

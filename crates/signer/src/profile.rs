@@ -5,6 +5,9 @@
 //! a canceled profile can be put again (its signatures never stopped being valid); a revoked one
 //! never comes back.
 
+pub mod rules;
+
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
@@ -15,6 +18,7 @@ use time::OffsetDateTime;
 use crate::custody::KeyAlgorithm;
 use crate::principal::{Denial, Principal};
 use crate::validity::Validity;
+use rules::{Decision, Rule, RuleDenial, RuleId, RuleRequest, Rules};
 
 /// The longest list of accounts or of pipelines in one profile's grants. The whole profile must
 /// fit into one frame of the protocol.
@@ -173,19 +177,6 @@ pub struct Grants {
     pub pipelines: BTreeSet<String>,
 }
 
-impl Grants {
-    /// Returns whether `principal` is granted the use of the profile.
-    ///
-    /// A run signs as its pipeline: what its account may do by hand does not count. Being an
-    /// administrator is not a grant.
-    pub fn allow(&self, principal: &Principal) -> bool {
-        match &principal.pipeline {
-            Some(pipeline) => self.pipelines.contains(pipeline),
-            None => self.accounts.contains(&principal.account),
-        }
-    }
-}
-
 /// Whether a profile still signs, and whether its signatures still count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProfileStatus {
@@ -230,6 +221,12 @@ pub struct ProfileSpec {
     /// Who may use it.
     #[serde(default)]
     pub grants: Grants,
+    /// Who may sign what with it; then there are no grants.
+    #[serde(default, skip_serializing_if = "Rules::is_empty")]
+    pub rules: Rules,
+    /// Whether changing, canceling and revoking it takes two administrators.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub two_person: bool,
 }
 
 /// Says why a profile cannot be as it was asked for.
@@ -247,6 +244,9 @@ pub enum ProfileSpecError {
     /// There are too many grants.
     #[error("profile `{0}` is granted to more than {MAX_GRANTS} {1}")]
     TooManyGrants(ProfileName, &'static str),
+    /// It has both rules and grants.
+    #[error("profile `{0}` has both rules and grants: grants are the short form of a rule")]
+    RulesAndGrants(ProfileName),
     /// The name of an account or pipeline is empty, too long, or holds a control character.
     #[error("`{0}` cannot be the name of an account or pipeline")]
     Grantee(String),
@@ -263,6 +263,9 @@ impl ProfileSpec {
         let is_rsa = !self.platform.key_algorithm().is_ecdsa();
         if is_rsa && self.leaf == LeafPolicy::PerJob {
             return Err(ProfileSpecError::RsaLeaf(self.name.clone()));
+        }
+        if !self.rules.is_empty() && self.grants != Grants::default() {
+            return Err(ProfileSpecError::RulesAndGrants(self.name.clone()));
         }
         let lists = [
             ("accounts", &self.grants.accounts),
@@ -281,7 +284,7 @@ impl ProfileSpec {
     }
 }
 
-fn is_grantee(name: &str) -> bool {
+pub(crate) fn is_grantee(name: &str) -> bool {
     !name.is_empty() && name.len() <= MAX_GRANTEE_BYTES && !name.chars().any(char::is_control)
 }
 
@@ -301,6 +304,12 @@ pub struct SigningProfile {
     pub leaf: LeafPolicy,
     /// Who may use it.
     pub grants: Grants,
+    /// Who may sign what with it; then there are no grants.
+    #[serde(default, skip_serializing_if = "Rules::is_empty")]
+    pub rules: Rules,
+    /// Whether changing, canceling and revoking it takes two administrators.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub two_person: bool,
     /// Whether it signs.
     pub status: ProfileStatus,
     /// When its first version was made.
@@ -321,9 +330,24 @@ impl SigningProfile {
             validity: spec.validity,
             leaf: spec.leaf,
             grants: spec.grants,
+            rules: spec.rules,
+            two_person: spec.two_person,
             status: ProfileStatus::Active,
             created_at: now,
             revocation: None,
+        }
+    }
+
+    /// Returns what has to be asked for to get this profile again.
+    pub fn to_spec(&self) -> ProfileSpec {
+        ProfileSpec {
+            name: self.name.clone(),
+            platform: self.platform,
+            validity: self.validity,
+            leaf: self.leaf,
+            grants: self.grants.clone(),
+            rules: self.rules.clone(),
+            two_person: self.two_person,
         }
     }
 
@@ -334,17 +358,61 @@ impl SigningProfile {
             && self.validity == spec.validity
             && self.leaf == spec.leaf
             && self.grants == spec.grants
+            && self.rules == spec.rules
+            && self.two_person == spec.two_person
     }
 
-    /// Returns nothing when `principal` may sign with this profile now, and the rule that forbids
-    /// it otherwise.
-    pub fn authorize(&self, principal: &Principal) -> Result<(), Denial> {
-        if !self.grants.allow(principal) {
-            return Err(Denial::NotGranted {
-                profile: self.name.clone(),
-                principal: principal.clone(),
-            });
+    /// Returns the rules in force: those of the profile, or what its grants mean.
+    pub fn rules_in_force(&self) -> Cow<'_, [Rule]> {
+        match self.rules.is_empty() {
+            false => Cow::Borrowed(self.rules.as_slice()),
+            true => Cow::Owned(Rules::of_grants(&self.grants).into()),
         }
+    }
+
+    /// Returns whether some rule lets `principal` sign something.
+    pub fn is_for(&self, principal: &Principal) -> bool {
+        let allows = |rule: &Rule| matches!(&rule.effect, rules::Effect::Allow(who) if who.include(principal));
+        self.rules_in_force().iter().any(allows)
+    }
+
+    /// Returns the rule that lets the request be signed with this profile now, and what forbids
+    /// it otherwise. `used` is that of [`rules::decide`].
+    pub fn authorize(
+        &self,
+        request: RuleRequest<'_>,
+        used: impl FnOnce(&Rule) -> u64,
+    ) -> Result<RuleId, Denial> {
+        let decision = rules::decide(&self.rules_in_force(), request, used);
+        match decision {
+            Decision::Allowed(rule) => self.signs().map(|()| rule),
+            Decision::Denied(denial) => Err(self.denial(denial, request.principal.clone())),
+        }
+    }
+
+    /// Returns the denial of a caller whom no rule names.
+    pub fn not_for(&self, principal: &Principal) -> Denial {
+        self.denial(RuleDenial::NoMatch(Vec::new()), principal.clone())
+    }
+
+    fn denial(&self, denial: RuleDenial, principal: Principal) -> Denial {
+        let profile = self.name.clone();
+        match denial {
+            RuleDenial::NoMatch(_) if self.rules.is_empty() => {
+                Denial::NotGranted { profile, principal }
+            }
+            RuleDenial::NoMatch(near) => Denial::NoRule { profile, principal, near },
+            RuleDenial::ByRule { rule, uncertain } => {
+                Denial::ByRule { profile, principal, rule, uncertain }
+            }
+            RuleDenial::Quota { rule, quota } => {
+                Denial::Quota { profile, principal, rule, quota }
+            }
+        }
+    }
+
+    /// Returns nothing when the profile makes signatures at all.
+    pub fn signs(&self) -> Result<(), Denial> {
         match (self.status, &self.revocation) {
             (ProfileStatus::Active, None) => Ok(()),
             (ProfileStatus::Canceled, None) => Err(Denial::Canceled(self.name.clone())),
@@ -369,6 +437,8 @@ mod tests {
                 accounts: owned(accounts),
                 pipelines: owned(pipelines),
             },
+            rules: Rules::default(),
+            two_person: false,
         };
         SigningProfile::new(
             spec,
@@ -379,11 +449,16 @@ mod tests {
 
     fn principal(account: &str, pipeline: Option<&str>, is_admin: bool) -> Principal {
         Principal {
-            account: account.to_owned(),
             pipeline: pipeline.map(str::to_owned),
             run: pipeline.map(|_| "run-1".to_owned()),
             is_admin,
+            ..Principal::account(account)
         }
+    }
+
+    fn authorize(profile: &SigningProfile, principal: &Principal) -> Result<RuleId, Denial> {
+        let artifact = &rules::Artifact::default();
+        profile.authorize(RuleRequest { principal, artifact }, |_| 0)
     }
 
     #[test]
@@ -436,7 +511,7 @@ mod tests {
         ];
         let profile = profile(&["dev"], &["build"]);
         for (case, principal, allowed) in table {
-            assert_eq!(profile.authorize(&principal).is_ok(), allowed, "{case}");
+            assert_eq!(authorize(&profile, &principal).is_ok(), allowed, "{case}");
         }
     }
 
@@ -444,7 +519,7 @@ mod tests {
     fn a_denial_names_the_rule() {
         let mut profile = profile(&["dev"], &[]);
         let text = |profile: &SigningProfile, principal: &Principal| {
-            profile.authorize(principal).unwrap_err().to_string()
+            authorize(profile, principal).unwrap_err().to_string()
         };
         let dev = principal("dev", None, false);
         insta::assert_snapshot!(text(&profile, &principal("eve", None, false)), @"profile `ci-build` is not granted to account `eve`: only the accounts and pipelines that a profile names may sign with it");
@@ -462,7 +537,7 @@ mod tests {
             platform: SigningPlatform::default(),
             validity: "1 day".parse().unwrap(),
             leaf: LeafPolicy::PerJob,
-            grants: Grants::default(),
+            grants: Grants::default(), rules: Default::default(), two_person: false,
         }
     }
 

@@ -14,9 +14,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use crate::authority::{AuthorityError, AuthoritySubject};
 use crate::custody::CustodyError;
 use crate::job::{JobId, SigningJob};
-use crate::principal::Principal;
+use crate::principal::{Denial, Principal};
+use crate::profile::rules::Artifact;
 use crate::profile::{ProfileName, ProfileSpec, SigningProfile};
-use crate::service::{ProfileChange, SignedEnvelope, SignerError};
+use crate::service::{ProfileChange, RuleTest, RuleTestResult, SignedEnvelope, SignerError};
 
 /// The longest frame, in bytes. A payload of 4 KiB and an envelope around it with three
 /// certificates stay below a third of it.
@@ -42,6 +43,9 @@ pub enum Request {
         /// The Notary payload.
         #[serde(with = "base64_bytes")]
         payload: Vec<u8>,
+        /// What the front knows of the artifact.
+        #[serde(default)]
+        artifact: Artifact,
     },
     /// A DSSE envelope.
     Attest {
@@ -54,6 +58,9 @@ pub enum Request {
         /// The statement.
         #[serde(with = "base64_bytes")]
         payload: Vec<u8>,
+        /// What the front knows of the artifact.
+        #[serde(default)]
+        artifact: Artifact,
     },
     /// Make or change a profile.
     PutProfile {
@@ -63,6 +70,13 @@ pub enum Request {
         spec: ProfileSpec,
         /// Whether another version may be replaced.
         replace: bool,
+    },
+    /// Ask what the rules would say.
+    TestRules {
+        /// Who asks.
+        principal: Principal,
+        /// About what.
+        test: RuleTest,
     },
     /// Show a profile.
     Profile {
@@ -146,6 +160,8 @@ pub enum Response {
     },
     /// A profile.
     Profile(SigningProfile),
+    /// What the rules say.
+    RulesTested(RuleTestResult),
     /// A page of profiles.
     Profiles {
         /// The profiles, by name.
@@ -197,6 +213,8 @@ pub enum FailureKind {
     NotFound,
     /// It contradicts what is there.
     Conflict,
+    /// A quota is used up.
+    TooMany,
     /// Try again later.
     Unavailable,
     /// A fault of ours.
@@ -238,6 +256,7 @@ impl From<&SignerError> for Failure {
 
 fn classify(error: &SignerError) -> (FailureKind, &'static str) {
     match error {
+        SignerError::Denied(denial @ Denial::Quota { .. }) => (FailureKind::TooMany, denial.code()),
         SignerError::Denied(denial) => (FailureKind::Denied, denial.code()),
         SignerError::NoProfile(_) => (FailureKind::NotFound, "profile-not-found"),
         SignerError::NotInLog(..) => (FailureKind::NotFound, "log-not-found"),
@@ -266,11 +285,16 @@ fn classify(error: &SignerError) -> (FailureKind, &'static str) {
 }
 
 fn hint(error: &SignerError) -> Option<&'static str> {
-    use crate::principal::Denial;
     match error {
         SignerError::Denied(Denial::NotGranted { .. }) => Some(
             "ask an administrator to name you in the profile's grants, or use your own profile",
         ),
+        SignerError::Denied(Denial::NoRule { .. } | Denial::ByRule { .. }) => Some(
+            "see which rule decides with `countersign profile rules test`, and ask an administrator to change it",
+        ),
+        SignerError::Denied(Denial::Quota { .. }) => {
+            Some("wait for the next window of the quota, or ask an administrator to raise it")
+        }
         SignerError::NoProfile(_) => Some("list the profiles with `countersign profile list`"),
         SignerError::ProfileExists(_) => {
             Some("choose another name, or replace it by a new version with `--replace`")

@@ -168,6 +168,8 @@ pub trait Records: LogRecords {
     async fn job(&self, id: JobId) -> Result<Option<SigningJob>, RecordsError>;
     /// Returns a page of jobs.
     async fn jobs(&self, query: &JobQuery) -> Result<JobPage, RecordsError>;
+    /// Returns how many jobs that count under `quota_key` were signed at `from` or later.
+    async fn count_jobs(&self, quota_key: &str, from: OffsetDateTime) -> Result<u64, RecordsError>;
     /// Returns jobs in the order of their expiry.
     async fn expiring_jobs(&self, query: &ExpiryQuery) -> Result<Vec<SigningJob>, RecordsError>;
     /// Returns jobs of a time before the log that are not in it yet, the oldest first.

@@ -266,12 +266,14 @@ async fn dispatch(signer: &Arc<Signer>, request: Request) -> Result<Response, Si
             principal,
             profile,
             payload,
+            artifact,
         } => Response::Signed(
             signer
                 .sign(SignRequest {
                     principal,
                     profile,
                     payload,
+                    artifact,
                 })
                 .await?,
         ),
@@ -280,12 +282,14 @@ async fn dispatch(signer: &Arc<Signer>, request: Request) -> Result<Response, Si
             profile,
             payload_type,
             payload,
+            artifact,
         } => {
             let request = AttestRequest {
                 principal,
                 profile,
                 payload_type,
                 payload,
+                artifact,
             };
             Response::Signed(signer.attest(request).await?)
         }
@@ -299,6 +303,9 @@ async fn dispatch(signer: &Arc<Signer>, request: Request) -> Result<Response, Si
                 change,
                 profile: SigningProfile::clone(&profile),
             }
+        }
+        Request::TestRules { principal, test } => {
+            Response::RulesTested(signer.test_rules(&principal, test).await?)
         }
         Request::Profile { principal, name } => {
             Response::Profile(SigningProfile::clone(&*signer.profile(&principal, &name)?))

@@ -9,6 +9,7 @@ mod error;
 mod journal;
 mod log;
 mod profiles;
+mod quotas;
 mod revocation;
 mod sign;
 
@@ -21,7 +22,7 @@ use trust::tlog::note::SignatureType;
 pub use error::SignerError;
 pub use journal::{Head, Recorded};
 pub use log::ProvenEntry;
-pub use profiles::ProfileChange;
+pub use profiles::{ProfileChange, RuleStep, RuleTest, RuleTestResult};
 pub use revocation::{LISTED_AFTER_EXPIRY, RevocationList};
 pub use sign::{AttestRequest, SignRequest, SignedEnvelope};
 
@@ -35,6 +36,7 @@ use crate::profile::{ProfileName, SigningProfile};
 use crate::records::Records;
 use cpu_pool::CpuPool;
 use journal::{Journal, JournalParts};
+use quotas::QuotaBook;
 use revocation::ListState;
 
 /// How long a revocation list may be used, unless configured otherwise: ten minutes, so that a
@@ -106,6 +108,7 @@ pub struct Signer {
     list: tokio::sync::Mutex<ListState>,
     journal: Journal,
     log_key: Arc<LogKey>,
+    quotas: QuotaBook,
     pool: CpuPool,
     /// Held shared while signing, and alone while profiles or revocations change.
     changes: tokio::sync::RwLock<()>,
@@ -152,6 +155,7 @@ impl Signer {
             profiles: RwLock::new(profiles.map(|p| (p.name.clone(), Arc::new(p))).collect()),
             leaves: Mutex::default(),
             list: tokio::sync::Mutex::new(ListState::new(revoked, crl_period)),
+            quotas: QuotaBook::default(),
             pool,
             changes: tokio::sync::RwLock::default(),
         }))

@@ -3,6 +3,8 @@
 //! Rows only: password and token hashes are opaque texts here, and what a grant allows is decided
 //! by the front.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -18,8 +20,26 @@ pub struct AccountRow {
     pub administrator: bool,
     /// The project whose declarative file made it, so that removing the project removes it.
     pub project: Option<String>,
+    /// Whether it is an automation and not a person.
+    pub is_robot: bool,
+    /// The groups that it is in, which rules of signing profiles may name.
+    pub groups: BTreeSet<String>,
     /// When it was made.
     pub created_at: OffsetDateTime,
+}
+
+impl AccountRow {
+    /// Returns a person's account that may do nothing.
+    pub fn new(name: impl Into<String>, created_at: OffsetDateTime) -> Self {
+        Self {
+            name: name.into(),
+            administrator: false,
+            project: None,
+            is_robot: false,
+            groups: BTreeSet::new(),
+            created_at,
+        }
+    }
 }
 
 /// A token of an account.

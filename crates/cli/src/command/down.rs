@@ -11,7 +11,8 @@ use server::api::projects::RemovedProject;
 use super::up::absolute;
 use crate::background;
 use crate::context::{Context, read_file};
-use crate::error::CliError;
+use super::pending::Answer;
+use crate::error::{CliError, Kind};
 use crate::exit::ExitCode;
 
 /// Remove what a declarative file made: its containers, accounts, repositories and pipelines.
@@ -96,7 +97,13 @@ async fn connect(args: &Args, context: &Context) -> Result<ControlClient, CliErr
 /// Returns what was removed; nothing if there was no such project.
 async fn remove(control: &ControlClient, name: &str) -> Result<Option<RemovedProject>, CliError> {
     match control.delete(&format!("api/v1/projects/{name}")).await {
-        Ok(removed) => Ok(Some(removed)),
+        Ok(Answer::Done(removed)) => Ok(Some(removed)),
+        Ok(Answer::Pending(answer)) => {
+            let id = &answer.pending.id;
+            let message = format!("removing project `{name}` waits for a second person");
+            Err(CliError::new(Kind::Conflict, message)
+                .hint(format!("let another administrator look at `countersign pending show {id}`")))
+        }
         Err(ControlError::Refused { status: 404, .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }

@@ -5,12 +5,14 @@
 mod login;
 mod logout;
 
+mod account;
 mod attach;
 mod copy;
 mod custody;
 mod discover;
 mod down;
 mod list;
+pub(crate) mod pending;
 mod profile;
 mod pull;
 mod push;
@@ -82,8 +84,10 @@ commands! {
     Db => db,
     Trust => trust,
     Gate => gate,
+    Account => account,
     Profile => profile,
     Signature => signature,
+    Pending => pending,
     Up => up,
     Down => down,
     Custody => custody,

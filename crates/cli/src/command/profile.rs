@@ -1,5 +1,9 @@
 //! `countersign profile`.
 
+mod rules;
+
+use std::path::PathBuf;
+
 use server::api::signing::{NewProfile, Profile, PutProfile, RevokeProfile};
 use signer::{
     Grants, LeafPolicy, ProfileChange, ProfileName, ProfileStatus, SigningPlatform, Validity,
@@ -7,6 +11,7 @@ use signer::{
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::pending::done_or_pending;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::ExitCode;
@@ -38,6 +43,8 @@ enum Action {
     },
     /// Revoke what a profile signed, for ever, and let it sign no more.
     Revoke(Revoke),
+    /// Show, set and try the rules of a profile: who may sign what with it.
+    Rules(rules::Args),
 }
 
 #[derive(clap::Args)]
@@ -60,6 +67,12 @@ struct Create {
     /// What it signs for: the algorithm and the format.
     #[arg(long, value_name = "NAME", default_value_t)]
     platform: SigningPlatform,
+    /// The rules of who may sign what, in YAML or JSON, in place of `--account` and `--pipeline`.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["accounts", "pipelines"])]
+    rules: Option<PathBuf>,
+    /// Let changing, canceling and revoking it take two administrators.
+    #[arg(long)]
+    two_person: bool,
     /// Make a new version when the profile exists with other settings.
     #[arg(long)]
     replace: bool,
@@ -80,7 +93,7 @@ struct Revoke {
 /// Does it.
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     match args.action {
-        Action::Create(create) => self::create(create, context).await?,
+        Action::Create(create) => return self::create(create, context).await,
         Action::List => list(context).await?,
         Action::Show { name } => {
             let control = context.control(None).await?;
@@ -90,18 +103,21 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
         Action::Cancel { name } => {
             let control = context.control(None).await?;
             let empty = serde_json::json!({});
-            let profile: Profile = control.post(&path(&name, "/cancel"), &empty).await?;
-            context.print(&profile, |profile| match profile.profile.status {
-                ProfileStatus::Revoked => format!("`{name}` was revoked already\n"),
-                _ => format!("`{name}` signs no more; its signatures stay valid\n"),
-            })?;
+            let answer = control.post(&path(&name, "/cancel"), &empty).await?;
+            return done_or_pending(context, answer, |profile: &Profile| {
+                match profile.profile.status {
+                    ProfileStatus::Revoked => format!("`{name}` was revoked already\n"),
+                    _ => format!("`{name}` signs no more; its signatures stay valid\n"),
+                }
+            });
         }
-        Action::Revoke(revoke) => self::revoke(revoke, context).await?,
+        Action::Revoke(revoke) => return self::revoke(revoke, context).await,
+        Action::Rules(args) => return rules::run(args, context).await,
     }
     Ok(ExitCode::Done)
 }
 
-async fn create(create: Create, context: &Context) -> Result<(), CliError> {
+async fn create(create: Create, context: &Context) -> Result<ExitCode, CliError> {
     let request = NewProfile {
         name: create.name,
         platform: create.platform,
@@ -114,11 +130,13 @@ async fn create(create: Create, context: &Context) -> Result<(), CliError> {
             accounts: create.accounts.into_iter().collect(),
             pipelines: create.pipelines.into_iter().collect(),
         },
+        rules: create.rules.as_deref().map(rules::load).transpose()?.unwrap_or_default(),
+        two_person: create.two_person,
         replace: create.replace,
     };
     let control = context.control(None).await?;
-    let put: PutProfile = control.post("api/v1/profiles", &request).await?;
-    context.print(&put, |put| {
+    let answer = control.post("api/v1/profiles", &request).await?;
+    done_or_pending(context, answer, |put: &PutProfile| {
         let name = &put.profile.profile.name;
         let first = match put.change {
             ProfileChange::Created => format!("made profile `{name}`\n"),
@@ -143,19 +161,19 @@ async fn list(context: &Context) -> Result<(), CliError> {
                 format!("{:?}", profile.status).to_lowercase(),
                 profile.validity.to_string(),
                 leaf(profile.leaf),
-                granted(&profile.grants),
+                granted(profile),
             ]);
         }
         table.draw()
     })
 }
 
-async fn revoke(revoke: Revoke, context: &Context) -> Result<(), CliError> {
+async fn revoke(revoke: Revoke, context: &Context) -> Result<ExitCode, CliError> {
     let Revoke { name, from, reason } = revoke;
     let control = context.control(None).await?;
     let request = RevokeProfile { from, reason };
-    let profile: Profile = control.post(&path(&name, "/revoke"), &request).await?;
-    context.print(&profile, |profile| {
+    let answer = control.post(&path(&name, "/revoke"), &request).await?;
+    done_or_pending(context, answer, |profile: &Profile| {
         let from = profile
             .profile
             .revocation
@@ -184,7 +202,7 @@ fn shown(shown: &Profile) -> String {
         ("status", status),
         ("validity", profile.validity.to_string()),
         ("leaf", leaf(profile.leaf)),
-        ("granted to", granted(&profile.grants)),
+        ("granted to", granted(profile)),
         ("made", render::time(profile.created_at)),
         ("identity", identity.clone()),
     ];
@@ -206,7 +224,12 @@ fn leaf(policy: LeafPolicy) -> String {
     }
 }
 
-fn granted(grants: &Grants) -> String {
+fn granted(profile: &signer::SigningProfile) -> String {
+    let grants = &profile.grants;
+    if !profile.rules.is_empty() {
+        let ids: Vec<&str> = profile.rules.as_slice().iter().map(|rule| rule.id.as_str()).collect();
+        return format!("rules {}", ids.join(", "));
+    }
     let accounts = grants.accounts.iter().map(|name| render::sanitise(name));
     let pipelines = grants.pipelines.iter();
     let pipelines = pipelines.map(|name| format!("pipeline {}", render::sanitise(name)));

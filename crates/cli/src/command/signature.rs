@@ -3,6 +3,7 @@
 use server::api::signing::{RevokeSignature, SigningJob};
 use signer::{JobId, JobStatus};
 
+use super::pending::{Answer, done_or_pending};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::ExitCode;
@@ -50,7 +51,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
                 whole_leaf: whole_certificate,
             };
             let path = format!("api/v1/signatures/{job}/revoke");
-            let job: SigningJob = control.post(&path, &request).await?;
+            let job: SigningJob = match control.post(&path, &request).await? {
+                Answer::Done(job) => job,
+                pending => return done_or_pending(context, pending, shown),
+            };
             if job
                 .revocation
                 .as_ref()
@@ -87,6 +91,10 @@ fn shown(job: &SigningJob) -> String {
             format!("{} ({})", job.profile, job.profile_version),
         ),
         ("asked by", render::sanitise(&job.caller.describe())),
+        (
+            "rule",
+            job.rule.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+        ),
         ("leaf", job.leaf_sha256.clone()),
     ];
     if let Some(revocation) = &job.revocation {

@@ -11,6 +11,7 @@ use client::control::{ControlClient, ControlError};
 use pipeline::project::{Project, RelativePath};
 use serde::Serialize;
 use server::api::accounts::IssuedToken;
+use super::pending::{Answer, done_or_pending};
 use server::api::projects::{AppliedProject, ApplyProject, ShownProject};
 
 use super::db;
@@ -72,7 +73,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
     let (control, started) = connect(&args, context).await?;
     let change = change(&control, &name, &apply).await?;
     let path = format!("api/v1/projects/{name}");
-    let applied: AppliedProject = control.put(&path, &apply).await?;
+    let applied: AppliedProject = match control.put(&path, &apply).await? {
+        Answer::Done(applied) => applied,
+        pending => return done_or_pending(context, pending, |_| String::new()),
+    };
     let folder = tokens_folder(&args);
     let tokens = write_tokens(&folder, &applied.tokens)?;
     let up = Up {

@@ -7,7 +7,7 @@ use gate::yaml::Mistake;
 use oci::MediaType;
 
 use super::{
-    Account, Action, Approval, Container, Environment, Name, Pipeline, Project, RelativePath,
+    Account, Action, Approval, Container, Environment, Name, Pipeline, Profile, Project, RelativePath,
     SignWhat, Trigger, Work,
 };
 
@@ -29,6 +29,7 @@ pub(super) fn project(project: &Project) -> Vec<Mistake> {
         for (nth, name) in profile.pipelines.iter().enumerate() {
             found.pipeline_name(&format!("profiles[{index}].pipelines[{nth}]"), name);
         }
+        found.rules(&format!("profiles[{index}]"), profile);
     }
     for (index, environment) in project.environments.iter().enumerate() {
         found.environment(&format!("environments[{index}]"), environment);
@@ -180,6 +181,25 @@ impl<'a> Found<'a> {
         }
         for (index, name) in account.approve.iter().enumerate() {
             self.pipeline_name(&format!("{at}.approve[{index}]"), name);
+        }
+    }
+
+    /// `pipelines`, and the `profiles` of accounts, are the short form of rules.
+    fn rules(&mut self, at: &str, profile: &Profile) {
+        if profile.rules.is_empty() {
+            return;
+        }
+        let name = &profile.name;
+        if !profile.pipelines.is_empty() {
+            self.add(format!("{at}.pipelines"), "says nothing beside `rules`: name the pipelines in a rule");
+        }
+        let mut accounts = self.project.accounts.iter();
+        if let Some(account) = accounts.find(|account| account.profiles.contains(name)) {
+            let reason = format!(
+                "account `{}` lists `{name}` in its `profiles`, which says nothing beside `rules`: name the account in a rule",
+                account.name
+            );
+            self.add(format!("{at}.rules"), reason);
         }
     }
 
@@ -364,6 +384,11 @@ impl<'a> Found<'a> {
         if !self.profile_name(&format!("{at}.profile"), name) {
             return;
         }
+        let mut profiles = self.project.profiles.iter();
+        let has_rules = |profile: &Profile| profile.name == *name && !profile.rules.is_empty();
+        if profiles.any(has_rules) {
+            return;
+        }
         for (index, account) in approval.by.iter().enumerate() {
             let known = self.project.account(account);
             if known.is_some_and(|account| !account.profiles.contains(name)) {
@@ -386,7 +411,8 @@ impl<'a> Found<'a> {
         }
         let mut profiles = self.project.profiles.iter();
         let profile = profiles.find(|profile| profile.name == *name);
-        if profile.is_some_and(|profile| !profile.pipelines.contains(&pipeline.name)) {
+        let by_grant = profile.filter(|profile| profile.rules.is_empty());
+        if by_grant.is_some_and(|profile| !profile.pipelines.contains(&pipeline.name)) {
             let reason = format!(
                 "profile `{name}` may not be used here: add `{}` to its `pipelines`",
                 pipeline.name

@@ -86,6 +86,8 @@ fn people() -> Vec<(&'static str, Value)> {
                     "push": list("RepositoryPattern"),
                     "profiles": list("Name"),
                     "approve": list("Name"),
+                    "groups": list("Name"),
+                    "robot": {"type": "boolean", "default": false},
                 }),
             ),
         ),
@@ -97,14 +99,74 @@ fn people() -> Vec<(&'static str, Value)> {
             "Profile",
             mapping(
                 &["name", "validity"],
-                json!({"name": to("Name"), "validity": to("Validity"), "pipelines": list("Name")}),
+                json!({
+                    "name": to("Name"),
+                    "validity": to("Validity"),
+                    "pipelines": list("Name"),
+                    "rules": {"type": "array", "items": to("Rule"), "maxItems": 32},
+                    "twoPerson": {"type": "boolean", "default": false},
+                }),
             ),
         ),
+        ("Rule", rule()),
+        ("Principals", principals()),
+        ("Workload", workload()),
         (
             "GitRepository",
             mapping(&["name"], json!({"name": to("Name")})),
         ),
     ]
+}
+
+/// A rule has exactly one of `allow` and `deny`. The parser of rules is the signer's.
+fn rule() -> Value {
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["id"],
+        "oneOf": [{"required": ["allow"]}, {"required": ["deny"]}],
+        "properties": {
+            "id": {"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,63}$"},
+            "allow": to("Principals"),
+            "deny": to("Principals"),
+            "artifactTypes": {"type": "array", "items": to("Glob"), "maxItems": 64},
+            "repositories": {"type": "array", "items": {"type": "string"}, "maxItems": 64},
+            "quota": {"type": "string", "pattern": "^[0-9]+ per (second|minute|hour|day)$"},
+        },
+    })
+}
+
+fn principals() -> Value {
+    let names = json!({"type": "array", "items": {"type": "string"}, "maxItems": 64});
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "minProperties": 1,
+        "properties": {
+            "anyone": {"type": "boolean"},
+            "kinds": {"type": "array", "items": {"enum": ["person", "robot", "run", "workload"]}},
+            "accounts": names,
+            "groups": names,
+            "pipelines": names,
+            "workloads": {"type": "array", "items": to("Workload"), "maxItems": 64},
+        },
+    })
+}
+
+fn workload() -> Value {
+    json!({"oneOf": [
+        {"type": "string", "pattern": "^https?://[^ ]+ .+$", "description": "the issuer, a space, and a pattern over its subjects"},
+        {
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["issuer", "subject"],
+            "properties": {
+                "issuer": {"type": "string"},
+                "subject": to("Glob"),
+                "claims": {"type": "object", "additionalProperties": to("Glob"), "maxProperties": 8},
+            },
+        },
+    ]})
 }
 
 fn places() -> Vec<(&'static str, Value)> {
@@ -402,6 +464,13 @@ fn texts() -> Vec<(&'static str, Value)> {
             text(
                 "[:@]",
                 "`repository:tag` in our own registry, or `registry/repository:tag`, or one with `@digest`",
+            ),
+        ),
+        (
+            "Glob",
+            text(
+                "^.{1,256}$",
+                "`*` stands for any characters but `/`, `:` and space, `**` for any",
             ),
         ),
         ("MediaType", text("^[^/ ]+/[^/ ]+$", "`type/subtype`")),

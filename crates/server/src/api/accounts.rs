@@ -3,7 +3,10 @@
 //! Everything here is for administrators, except asking who one is and making a token that can do
 //! less than the one at hand.
 
+use std::collections::BTreeSet;
+
 use axum::extract::{Path, State};
+use axum::response::Response;
 use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use http::StatusCode;
@@ -18,6 +21,7 @@ use crate::auth::{Caller, Grants, MAX_SECRET_BYTES, NewTokenRequest, hash_passwo
 use crate::clock;
 use crate::error::{ApiError, chain};
 use crate::state::{Front, FrontState};
+use crate::two_person::{self, Operation};
 
 /// The longest name of an account, in bytes: it is shown in tables and certificates' logs.
 const MAX_ACCOUNT_NAME_BYTES: usize = 64;
@@ -27,7 +31,7 @@ const MIN_PASSWORD_CHARACTERS: usize = 12;
 const MAX_TOKEN_SECONDS: u64 = 10 * 366 * 24 * 3600;
 
 /// A request for a new account.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct NewAccount {
     /// The name: lower-case letters, digits, `.`, `_` and `-`.
@@ -41,6 +45,23 @@ pub struct NewAccount {
     /// The project that the account belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
+    /// Whether it is a person or an automation.
+    #[serde(default)]
+    pub kind: AccountKind,
+    /// The groups that it is in, which rules of signing profiles may name.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub groups: BTreeSet<String>,
+}
+
+/// Whether an account is a person's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccountKind {
+    /// A person, who may confirm what takes two.
+    #[default]
+    Person,
+    /// An automation.
+    Robot,
 }
 
 /// An account as it is shown.
@@ -54,6 +75,12 @@ pub struct Account {
     /// The project that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
+    /// Whether it is a person or an automation.
+    #[serde(default)]
+    pub kind: AccountKind,
+    /// The groups that it is in.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub groups: BTreeSet<String>,
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
@@ -143,51 +170,73 @@ async fn show(
 async fn create(
     State(front): State<Front>,
     caller: Caller,
-    Body(new): Body<NewAccount>,
-) -> Result<(StatusCode, Json<Account>), ApiError> {
+    Body(account): Body<NewAccount>,
+) -> Result<Response, ApiError> {
     caller.require_admin()?;
-    let existing = front
-        .store
-        .accounts
-        .account(&new.name)
-        .await
-        .map_err(failed)?;
-    if existing.is_some() {
-        let message = format!("account `{}` exists already", new.name);
-        return Err(ApiError::conflict(message));
+    check_new(&front, &account.name).await?;
+    let create = true;
+    two_person::submit(&front, &caller, Operation::PutAccount { account, create }).await
+}
+
+async fn check_new(front: &FrontState, name: &str) -> Result<(), ApiError> {
+    match front.store.accounts.account(name).await.map_err(failed)? {
+        Some(_) => Err(ApiError::conflict(format!("account `{name}` exists already"))),
+        None => Ok(()),
     }
-    let account = put_account(&front, new).await?;
-    Ok((StatusCode::CREATED, Json(account)))
+}
+
+/// Makes or replaces an account; with `create`, only if there is none of that name.
+pub(crate) async fn put_checked(
+    front: &FrontState,
+    (account, create): (NewAccount, bool),
+) -> Result<Account, ApiError> {
+    if create {
+        check_new(front, &account.name).await?;
+    }
+    put_account(front, account).await
 }
 
 async fn replace(
     State(front): State<Front>,
     caller: Caller,
     Path(name): Path<String>,
-    Body(new): Body<NewAccount>,
-) -> Result<Json<Account>, ApiError> {
+    Body(account): Body<NewAccount>,
+) -> Result<Response, ApiError> {
     caller.require_admin()?;
-    if new.name != name {
+    if account.name != name {
         return Err(ApiError::usage(
             "the name in the body is not that in the path",
         ));
     }
-    put_account(&front, new).await.map(Json)
+    if account.password.is_some() {
+        two_person::guard_credentials(&front, &caller, &name).await?;
+    }
+    let create = false;
+    two_person::submit(&front, &caller, Operation::PutAccount { account, create }).await
 }
 
 async fn remove(
     State(front): State<Front>,
     caller: Caller,
     Path(name): Path<String>,
-) -> Result<StatusCode, ApiError> {
+) -> Result<Response, ApiError> {
     caller.require_admin()?;
-    if name == caller.account {
+    two_person::submit(&front, &caller, Operation::RemoveAccount { name }).await
+}
+
+/// Removes an account that is not that of `caller`.
+pub(crate) async fn remove_checked(
+    front: &FrontState,
+    caller: &str,
+    name: &str,
+) -> Result<(), ApiError> {
+    if name == caller {
         return Err(ApiError::conflict("an account cannot remove itself"));
     }
-    signing::keep_grants(&front, &name, &[]).await?;
-    match remove_account(&front, &name).await? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(no_account(&name)),
+    signing::keep_grants(front, name, &[]).await?;
+    match remove_account(front, name).await? {
+        true => Ok(()),
+        false => Err(no_account(name)),
     }
 }
 
@@ -200,6 +249,7 @@ async fn set_password(
     if name != caller.account || caller.limits.is_some() {
         caller.require_admin()?;
     }
+    two_person::guard_credentials(&front, &caller, &name).await?;
     account(&front, &name).await?;
     store_password(&front, &name, new.password).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -212,14 +262,16 @@ async fn issue(
     Body(new): Body<NewAccountToken>,
 ) -> Result<(StatusCode, Json<IssuedToken>), ApiError> {
     // A limited token must not make itself a wider one.
-    if name != caller.account || caller.limits.is_some() || caller.run.is_some() {
+    if name != caller.account || caller.limits.is_some() || caller.require_account().is_err() {
         caller.require_admin()?;
     }
+    two_person::guard_credentials(&front, &caller, &name).await?;
     account(&front, &name).await?;
     let expires_at = new.expires_in_secs.map(expiry).transpose()?;
     let request = NewTokenRequest {
         limits: new.limits,
         run: None,
+        workload: None,
         expires_at,
     };
     let token = front.auth.issue(&name, request).await;
@@ -271,10 +323,11 @@ pub async fn put_account(front: &FrontState, new: NewAccount) -> Result<Account,
     check_name(&new.name)?;
     new.password.as_deref().map_or(Ok(()), check_password)?;
     let row = AccountRow {
-        name: new.name.clone(),
         administrator: new.grants.admin,
         project: new.project,
-        created_at: clock::now(),
+        is_robot: new.kind == AccountKind::Robot,
+        groups: signing::checked_groups(new.groups)?,
+        ..AccountRow::new(new.name.clone(), clock::now())
     };
     let accounts = &front.store.accounts;
     accounts.put_account(&row).await.map_err(failed)?;
@@ -356,6 +409,11 @@ fn shown(row: AccountRow, grants: Grants) -> Account {
         name: row.name,
         grants,
         project: row.project,
+        kind: match row.is_robot {
+            true => AccountKind::Robot,
+            false => AccountKind::Person,
+        },
+        groups: row.groups,
         created_at: row.created_at,
     }
 }

@@ -16,6 +16,7 @@ pub mod gate;
 pub mod git;
 pub mod health;
 pub mod log;
+pub mod pending;
 pub mod projects;
 pub mod runs;
 pub mod signing;
@@ -28,6 +29,7 @@ pub fn routes() -> Router<Front> {
         .merge(health::routes())
         .merge(accounts::routes())
         .merge(advisories::routes())
+        .merge(pending::routes())
         .merge(signing::routes())
         .merge(log::routes())
         .merge(projects::routes())

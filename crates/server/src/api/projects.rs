@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use axum::extract::{Path, State};
+use axum::response::Response;
 use axum::routing::get;
 use axum::{Json, Router};
 use gate::GatePolicy;
@@ -21,6 +22,7 @@ use crate::control::projects::{self, Stored};
 use crate::control::report::environment_url;
 use crate::error::{ApiError, ErrorKind, chain};
 use crate::state::Front;
+use crate::two_person::{self, Operation};
 
 /// How long removing a project waits for its containers to be taken away.
 const REMOVAL_LIMIT: Duration = Duration::from_secs(40);
@@ -106,11 +108,22 @@ async fn apply(
     State(front): State<Front>,
     caller: Caller,
     Path(name): Path<String>,
-    Body(new): Body<ApplyProject>,
-) -> Result<Json<AppliedProject>, ApiError> {
+    Body(project): Body<ApplyProject>,
+) -> Result<Response, ApiError> {
     caller.require_admin()?;
+    // A mistake is told to whoever made it, not to the second person.
+    check(&name, project.clone())?;
+    let operation = Operation::ApplyProject { name, project };
+    two_person::submit(&front, &caller, operation).await
+}
+
+/// Applies a project.
+pub(crate) async fn apply_checked(
+    front: &Front,
+    (name, new): (String, ApplyProject),
+) -> Result<AppliedProject, ApiError> {
     let stored = check(&name, new)?;
-    let tokens = projects::apply(&front, &stored).await?;
+    let tokens = projects::apply(front, &stored).await?;
     let project = &stored.project;
     let git = project.git_repositories.iter().map(|repository| {
         let name = &repository.name;
@@ -119,12 +132,12 @@ async fn apply(
     });
     let environments = project.environments.iter();
     let environments = environments.map(|one| (one.name.to_string(), environment_url(one)));
-    Ok(Json(AppliedProject {
+    Ok(AppliedProject {
         name,
         tokens,
         git: git.collect(),
         environments: environments.collect(),
-    }))
+    })
 }
 
 /// Reads everything before anything is changed: a mistake in one file leaves no partial state.
@@ -175,14 +188,19 @@ async fn remove(
     State(front): State<Front>,
     caller: Caller,
     Path(name): Path<String>,
-) -> Result<Json<RemovedProject>, ApiError> {
+) -> Result<Response, ApiError> {
     caller.require_admin()?;
-    let jobs = projects::remove(&front, &name).await?;
-    let containers_left = wait_for(&front, jobs).await?;
-    Ok(Json(RemovedProject {
+    two_person::submit(&front, &caller, Operation::RemoveProject { name }).await
+}
+
+/// Removes a project, and waits a while for its containers to be gone.
+pub(crate) async fn remove_now(front: &Front, name: String) -> Result<RemovedProject, ApiError> {
+    let jobs = projects::remove(front, &name).await?;
+    let containers_left = wait_for(front, jobs).await?;
+    Ok(RemovedProject {
         name,
         containers_left,
-    }))
+    })
 }
 
 /// Waits until jobs are done, and returns how many are not.

@@ -6,8 +6,10 @@
 
 mod grants;
 mod pki;
+mod artifact;
 mod principal;
 mod profiles;
+mod rules;
 mod signatures;
 
 use std::collections::BTreeMap;
@@ -20,15 +22,21 @@ use oci::{Descriptor, RepositoryName};
 use serde::{Deserialize, Serialize};
 use signer::protocol::FailureKind;
 use signer::{
-    Grants, LeafPolicy, ProfileChange, ProfileName, ProfileSpec, SignerClientError,
+    Grants, LeafPolicy, ProfileChange, ProfileName, ProfileSpec, Rules, SignerClientError,
     SigningPlatform, SigningProfile, Validity,
 };
 use time::OffsetDateTime;
 
 pub use grants::keep_grants;
+pub(crate) use grants::{front_principal, profiles_to_regrant};
 pub(crate) use principal::{check_limits, check_made_by_run, of_caller};
 pub use principal::{pipeline_principal, qualified_pipeline};
 pub use profiles::put_profile;
+pub use rules::{Asker, ProfileRules, RuleQuestion};
+pub use artifact::known_artifact;
+pub(crate) use artifact::stored_artifact;
+pub(crate) use profiles::shown_profile;
+pub(crate) use rules::{checked_groups, put_rules};
 pub use signatures::{attest, sign};
 pub use signer::{SignedEnvelope, SigningJob};
 
@@ -52,6 +60,12 @@ pub struct NewProfile {
     /// Who may use it.
     #[serde(default)]
     pub grants: Grants,
+    /// Who may sign what with it, in place of grants.
+    #[serde(default, skip_serializing_if = "Rules::is_empty")]
+    pub rules: Rules,
+    /// Whether changing, canceling and revoking it takes two administrators.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub two_person: bool,
     /// Whether a profile of that name with other settings gets a new version.
     #[serde(default)]
     pub replace: bool,
@@ -65,6 +79,8 @@ impl NewProfile {
             validity: self.validity,
             leaf: self.leaf,
             grants: self.grants,
+            rules: self.rules,
+            two_person: self.two_person,
         }
     }
 }
@@ -112,7 +128,8 @@ pub struct NewSignature {
     pub profile: ProfileName,
     /// What is signed. Only media type, digest and size are.
     pub artifact: Descriptor,
-    /// The repository of ours that holds it; needed with the token of a run.
+    /// The repository of ours that holds it; needed with the token of a run, and by rules that are
+    /// bound to repositories or artifact types.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<RepositoryName>,
     /// User metadata, signed as well.
@@ -130,6 +147,10 @@ pub struct NewAttestation {
     pub payload_type: String,
     /// The in-toto statement, in base64.
     pub payload: String,
+    /// The repository of ours that holds what the statement is about; needed by rules that are
+    /// bound to repositories or artifact types.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<RepositoryName>,
 }
 
 impl NewAttestation {
@@ -139,6 +160,7 @@ impl NewAttestation {
             profile,
             payload_type: signer::payload::IN_TOTO_PAYLOAD_TYPE.to_owned(),
             payload: BASE64_STANDARD.encode(statement),
+            repository: None,
         }
     }
 }
@@ -165,6 +187,11 @@ pub fn routes() -> Router<Front> {
             get(profiles::list).post(profiles::create),
         )
         .route("/api/v1/profiles/{name}", get(profiles::show))
+        .route(
+            "/api/v1/profiles/{name}/rules",
+            get(rules::show).put(rules::replace),
+        )
+        .route("/api/v1/profiles/{name}/rules/test", post(rules::test))
         .route("/api/v1/profiles/{name}/cancel", post(profiles::cancel))
         .route("/api/v1/profiles/{name}/revoke", post(profiles::revoke))
         .route("/api/v1/signatures", post(signatures::create))
@@ -180,6 +207,7 @@ impl From<SignerClientError> for ApiError {
             FailureKind::Denied => ErrorKind::Denied,
             FailureKind::NotFound => ErrorKind::NotFound,
             FailureKind::Conflict => ErrorKind::Conflict,
+            FailureKind::TooMany => ErrorKind::TooManyRequests,
             FailureKind::Unavailable => ErrorKind::Unavailable,
             FailureKind::Internal => return Self::internal(chain(&error)),
         };
@@ -197,8 +225,11 @@ impl From<SignerClientError> for ApiError {
 
 /// The signer's codes, which are stable and part of this API.
 fn known_code(code: &str) -> &'static str {
-    const CODES: [&str; 21] = [
+    const CODES: &[&str] = &[
         "profile-not-granted",
+        "no-rule-matches",
+        "rule-denies",
+        "quota-used-up",
         "profile-canceled",
         "profile-revoked",
         "administrators-only",
@@ -220,6 +251,6 @@ fn known_code(code: &str) -> &'static str {
         "keys-unreachable",
         "keys-locked",
     ];
-    let known = CODES.into_iter().find(|known| *known == code);
-    known.unwrap_or("signer-failed")
+    let known = CODES.iter().find(|known| **known == code);
+    known.copied().unwrap_or("signer-failed")
 }

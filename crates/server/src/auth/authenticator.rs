@@ -4,7 +4,7 @@
 //! database once. Only successes are remembered, under the SHA-256 of what was sent, and every
 //! change to accounts made through this process forgets them all at once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use base64::prelude::BASE64_STANDARD;
 use http::{HeaderMap, header};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use signer::Workload;
 use store::accounts::{AccountRow, TokenRow};
 use store::{Accounts, StoreError};
 use time::OffsetDateTime;
@@ -38,6 +39,8 @@ const PASSWORD_QUEUE: usize = 32;
 const PASSWORD_ID: &str = "password:";
 /// The account that the tokens of runs belong to. No account of a person can have this name.
 pub(crate) const RUN_ACCOUNT: &str = "@run";
+/// The account that the tokens of workloads of CI systems belong to.
+pub(crate) const WORKLOAD_ACCOUNT: &str = "@workload";
 
 /// Says why a request has no caller.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +130,8 @@ pub struct NewTokenRequest {
     pub limits: Option<Grants>,
     /// The run that it is for: then `limits` alone say what it may do.
     pub run: Option<RunScope>,
+    /// The workload that it is for: then `limits` alone say what it may do beside signing.
+    pub workload: Option<Workload>,
     /// From when on it is worthless.
     pub expires_at: Option<OffsetDateTime>,
 }
@@ -139,6 +144,8 @@ struct Scopes {
     limits: Option<Grants>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     run: Option<RunScope>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    workload: Option<Workload>,
 }
 
 /// Verifies credentials and makes tokens.
@@ -220,6 +227,7 @@ impl Authenticator {
         let scopes = Scopes {
             limits: request.limits,
             run: request.run,
+            workload: request.workload,
         };
         let row = TokenRow {
             id: token.id().to_owned(),
@@ -244,10 +252,8 @@ impl Authenticator {
         expires_at: OffsetDateTime,
     ) -> Result<NewToken, IssueError> {
         let row = AccountRow {
-            name: RUN_ACCOUNT.to_owned(),
-            administrator: false,
-            project: None,
-            created_at: clock::now(),
+            is_robot: true,
+            ..AccountRow::new(RUN_ACCOUNT, clock::now())
         };
         if self.accounts.account(RUN_ACCOUNT).await?.is_none() {
             self.accounts.put_account(&row).await?;
@@ -255,9 +261,37 @@ impl Authenticator {
         let request = NewTokenRequest {
             limits: Some(grants),
             run: Some(run),
+            workload: None,
             expires_at: Some(expires_at),
         };
         self.issue(RUN_ACCOUNT, request).await
+    }
+
+    /// Makes the token of a workload: it may sign where rules name the workload, do what `grants`
+    /// say, and nothing else, until `expires_at`.
+    ///
+    /// # Errors
+    /// When the store or the random source fails.
+    pub async fn issue_for_workload(
+        &self,
+        workload: Workload,
+        grants: Grants,
+        expires_at: OffsetDateTime,
+    ) -> Result<NewToken, IssueError> {
+        if self.accounts.account(WORKLOAD_ACCOUNT).await?.is_none() {
+            let row = AccountRow {
+                is_robot: true,
+                ..AccountRow::new(WORKLOAD_ACCOUNT, clock::now())
+            };
+            self.accounts.put_account(&row).await?;
+        }
+        let request = NewTokenRequest {
+            limits: Some(grants),
+            run: None,
+            workload: Some(workload),
+            expires_at: Some(expires_at),
+        };
+        self.issue(WORKLOAD_ACCOUNT, request).await
     }
 
     /// Sets the password of an account, given its argon2id hash.
@@ -363,24 +397,32 @@ impl Authenticator {
             serde_json::Value::Null => Scopes::default(),
             value => serde_json::from_value(value.clone()).map_err(|_| AuthFailure::Invalid)?,
         };
-        if let Some(run) = scopes.run {
+        if scopes.run.is_some() || scopes.workload.is_some() {
             return Ok(Caller {
                 account: row.account.clone(),
                 grants: scopes.limits.unwrap_or_default(),
                 limits: None,
-                run: Some(run),
+                run: scopes.run,
+                workload: scopes.workload,
+                is_robot: true,
+                groups: BTreeSet::new(),
                 worker: false,
             });
         }
-        let grants = load_grants(&*self.accounts, &row.account)
-            .await
-            .map_err(AuthFailure::Store)?
-            .ok_or(AuthFailure::Invalid)?;
+        let account = self.accounts.account(&row.account).await;
+        let account = account.map_err(AuthFailure::Store)?.ok_or(AuthFailure::Invalid)?;
+        let rows = self.accounts.grants(&row.account).await;
         Ok(Caller {
-            account: row.account.clone(),
-            grants,
+            grants: Grants {
+                admin: account.administrator,
+                ..Grants::from_rows(&rows.map_err(AuthFailure::Store)?)
+            },
+            account: account.name,
             limits: scopes.limits,
             run: None,
+            workload: None,
+            is_robot: account.is_robot,
+            groups: account.groups,
             worker: false,
         })
     }
@@ -392,23 +434,11 @@ fn worker() -> Caller {
         grants: Grants::default(),
         limits: None,
         run: None,
+        workload: None,
+        is_robot: true,
+        groups: BTreeSet::new(),
         worker: true,
     }
-}
-
-/// Returns what an account may do, or `None` if there is no such account.
-pub(crate) async fn load_grants(
-    accounts: &dyn Accounts,
-    name: &str,
-) -> Result<Option<Grants>, StoreError> {
-    let Some(account) = accounts.account(name).await? else {
-        return Ok(None);
-    };
-    let rows = accounts.grants(name).await?;
-    Ok(Some(Grants {
-        admin: account.administrator,
-        ..Grants::from_rows(&rows)
-    }))
 }
 
 /// Says why no token was made.

@@ -3,8 +3,11 @@
 //! A denial always says which line of the account's grants would have allowed the request, so
 //! that whoever reads it knows what to ask the administrator for.
 
+use std::collections::BTreeSet;
+
 use oci::{Pattern, RepositoryName};
 use serde::{Deserialize, Serialize};
+use signer::Workload;
 use store::accounts::GrantRow;
 
 use crate::error::ApiError;
@@ -173,6 +176,13 @@ pub struct Caller {
     pub limits: Option<Grants>,
     /// The run that the token was made for: it works for nothing else.
     pub run: Option<RunScope>,
+    /// The workload of a CI system that the token was made for: it signs, and nothing else beyond
+    /// `grants`.
+    pub workload: Option<Workload>,
+    /// Whether the account is an automation and not a person.
+    pub is_robot: bool,
+    /// The groups of the account.
+    pub groups: BTreeSet<String>,
     /// Whether this is the worker's own token, which opens `/api/v1/worker` alone.
     pub worker: bool,
 }
@@ -281,10 +291,10 @@ impl Caller {
     /// # Errors
     /// A denial that names the rule.
     pub fn require_account(&self) -> Result<(), ApiError> {
-        if self.run.is_none() && !self.worker {
+        if self.run.is_none() && self.workload.is_none() && !self.worker {
             return Ok(());
         }
-        Err(ApiError::denied("a run's or worker's token cannot do this"))
+        Err(ApiError::denied("a run's, workload's or worker's token cannot do this"))
     }
 }
 
@@ -299,6 +309,9 @@ mod tests {
             grants: parse(grants),
             limits: limits.map(parse),
             run: None,
+            workload: None,
+            is_robot: false,
+            groups: BTreeSet::new(),
             worker: false,
         }
     }

@@ -9,6 +9,7 @@ mod grants;
 mod token;
 
 pub use authenticator::{AuthFailure, Authenticator, Credentials, IssueError, NewTokenRequest};
+pub(crate) use authenticator::{RUN_ACCOUNT, WORKLOAD_ACCOUNT};
 pub use grants::{Action, Caller, GitGrants, Grants, RunScope};
 pub use oci::pattern::{Pattern, PatternError};
 pub use token::{MAX_SECRET_BYTES, NewToken, SecretError, hash_password, hash_token};

@@ -204,6 +204,6 @@ pub(crate) fn not_signed(error: SignError) -> ApiError {
     match error {
         SignError::Signer { source, .. } => source.into(),
         SignError::Profile(_) => ApiError::conflict(error.to_string()),
-        SignError::Store(_) => ApiError::internal(chain(&error)),
+        SignError::Artifact(..) | SignError::Store(_) => ApiError::internal(chain(&error)),
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use oci::Digest;
 use pipeline::project::{Account, Name, Pipeline, Profile, Project};
 use serde::{Deserialize, Serialize};
-use signer::{Grants as ProfileGrants, Principal, ProfileSpec};
+use signer::{Grants as ProfileGrants, Principal, ProfileSpec, Rules};
 use store::StoreError;
 use store::accounts::AccountRow;
 use store::documents::DocumentKey;
@@ -178,10 +178,10 @@ async fn put_accounts(front: &Front, stored: &Stored) -> Result<Vec<IssuedToken>
         let name = account.name.as_str();
         let is_new = front.store.accounts.account(name).await?.is_none();
         let row = AccountRow {
-            name: name.to_owned(),
-            administrator: false,
             project: Some(stored.project.name.to_string()),
-            created_at: clock::now(),
+            is_robot: account.robot,
+            groups: account.groups.iter().map(Name::to_string).collect(),
+            ..AccountRow::new(name, clock::now())
         };
         front.store.accounts.put_account(&row).await?;
         let rows = grants(account).to_rows();
@@ -234,8 +234,9 @@ fn administrator() -> Principal {
 
 async fn put_profiles(front: &Front, stored: &Stored) -> Result<(), ApiError> {
     let project = &stored.project;
-    for profile in &project.profiles {
-        let spec = profile_spec(project, profile)?;
+    let specs = project.profiles.iter().map(|one| profile_spec(project, one));
+    // All are read before the first is put.
+    for spec in specs.collect::<Result<Vec<_>, _>>()? {
         front
             .signer
             .put_profile(administrator(), spec, true)
@@ -252,6 +253,8 @@ async fn put_profiles(front: &Front, stored: &Stored) -> Result<(), ApiError> {
                 accounts: BTreeSet::new(),
                 pipelines: qualified(project, all),
             },
+            rules: Rules::default(),
+            two_person: false,
         };
         front
             .signer
@@ -262,20 +265,24 @@ async fn put_profiles(front: &Front, stored: &Stored) -> Result<(), ApiError> {
 }
 
 fn profile_spec(project: &Project, profile: &Profile) -> Result<ProfileSpec, ApiError> {
+    let mistaken = |why: String| ApiError::usage(format!("profile `{}`: {why}", profile.name));
     let accounts = project.accounts.iter();
     let accounts = accounts.filter(|account| account.profiles.contains(&profile.name));
     let validity = profile.validity.to_string();
+    let rules = serde_json::Value::Array(profile.rules.clone());
     Ok(ProfileSpec {
         name: parsed(&profile.name)?,
         platform: Default::default(),
         validity: validity
             .parse()
-            .map_err(|error| ApiError::usage(format!("profile `{}`: {error}", profile.name)))?,
+            .map_err(|error: signer::validity::ValidityError| mistaken(error.to_string()))?,
         leaf: Default::default(),
         grants: ProfileGrants {
             accounts: accounts.map(|account| account.name.to_string()).collect(),
             pipelines: qualified(project, profile.pipelines.iter()),
         },
+        rules: serde_json::from_value(rules).map_err(|error| mistaken(error.to_string()))?,
+        two_person: profile.two_person,
     })
 }
 

@@ -9,6 +9,7 @@ use signer::protocol::FailureKind;
 use signer::{AttestRequest, Principal, SignRequest, SignerClientError};
 use trust::TargetArtifact;
 
+use crate::api::signing::stored_artifact;
 use crate::source::StoreSource;
 use crate::state::Front;
 
@@ -26,6 +27,9 @@ pub(crate) enum SignError {
         #[source]
         source: SignerClientError,
     },
+    /// What is to be signed is stored, but cannot be read.
+    #[error("`{0}` cannot be read: {1}")]
+    Artifact(Digest, String),
     /// What is to be signed cannot be read, or the signature cannot be kept.
     #[error("the signature could not be attached")]
     Store(#[from] ClientError),
@@ -56,7 +60,7 @@ impl SignError {
                 SignerClientError::Failed(failure) => failure.code.clone(),
                 _ => "signer-unavailable".to_owned(),
             },
-            Self::Store(_) => "store-failed".to_owned(),
+            Self::Artifact(..) | Self::Store(_) => "store-failed".to_owned(),
         }
     }
 }
@@ -86,6 +90,7 @@ impl Signatory<'_> {
             principal: self.principal.clone(),
             profile: self.profile_name()?,
             payload: TargetArtifact::of(&target).to_payload(),
+            artifact: self.artifact(digest).await?,
         };
         let signed = self.front.signer.sign(request).await;
         let signed = signed.map_err(|source| self.refused(source))?;
@@ -101,12 +106,19 @@ impl Signatory<'_> {
             profile: self.profile_name()?,
             payload_type: IN_TOTO_PAYLOAD_TYPE.to_owned(),
             payload: new.payload,
+            artifact: self.artifact(&new.subject.digest).await?,
         };
         let signed = self.front.signer.attest(request).await;
         let signed = signed.map_err(|source| self.refused(source))?;
         let content = content(new.subject, &signed);
         let artifact = EnvelopeArtifact::attestation(content, new.artifact_type);
         Ok(artifact.push(self.source).await?)
+    }
+
+    async fn artifact(&self, digest: &Digest) -> Result<signer::Artifact, SignError> {
+        let repository = self.source.repository();
+        let known = stored_artifact(self.front, digest, repository).await;
+        known.map_err(|error| SignError::Artifact(digest.clone(), error.message().to_owned()))
     }
 
     fn profile_name(&self) -> Result<signer::ProfileName, SignError> {

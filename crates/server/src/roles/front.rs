@@ -77,6 +77,14 @@ pub async fn run(settings: FrontSettings, stop: watch::Receiver<bool>) -> anyhow
         witnesses,
         stop.clone(),
     ));
+    let resumed = tokio::spawn({
+        let front = front.clone();
+        async move {
+            if let Err(error) = crate::two_person::resume(&front).await {
+                tracing::warn!("confirmed operations cannot be resumed: {error:?}");
+            }
+        }
+    });
     let proxies = tokio::spawn(crate::proxy::run(front.clone(), stop.clone()));
     let signing = tokio::spawn(crate::aws::ecr::run_signing(front.clone(), stop.clone()));
     let lifecycle = tokio::spawn(crate::aws::ecr::run_lifecycle(front.clone(), stop.clone()));
@@ -87,6 +95,7 @@ pub async fn run(settings: FrontSettings, stop: watch::Receiver<bool>) -> anyhow
     );
     listener.serve(router(front), stop).await;
     sweeper.abort();
+    resumed.abort();
     control.abort();
     proxies.abort();
     witnesses.abort();
@@ -102,10 +111,8 @@ async fn make_administrator(accounts: &dyn Accounts, token: &str) -> anyhow::Res
     let id = NewToken::id_of(token).context("the administrator's token is malformed")?;
     if accounts.account(ADMINISTRATOR).await?.is_none() {
         let row = AccountRow {
-            name: ADMINISTRATOR.to_owned(),
             administrator: true,
-            project: None,
-            created_at: clock::now(),
+            ..AccountRow::new(ADMINISTRATOR, clock::now())
         };
         accounts.put_account(&row).await?;
     }

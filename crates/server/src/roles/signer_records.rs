@@ -81,6 +81,10 @@ impl Records for StoredRecords {
         })
     }
 
+    async fn count_jobs(&self, quota_key: &str, from: OffsetDateTime) -> Result<u64, RecordsError> {
+        self.0.count_jobs(quota_key, from).await.map_err(not_read)
+    }
+
     async fn expiring_jobs(&self, query: &ExpiryQuery) -> Result<Vec<SigningJob>, RecordsError> {
         let filter = ExpiryFilter {
             from: query.from,
@@ -177,6 +181,7 @@ fn job_row(job: &SigningJob) -> Result<SigningJobRow, RecordsError> {
         target: job.target.clone(),
         signed_at: job.signed_at,
         expires: job.expires,
+        quota_key: job.quota_key.clone(),
         revocation: job.revocation.as_ref().map(document).transpose()?,
     })
 }
@@ -225,6 +230,8 @@ mod tests {
             validity: "7 days".parse().unwrap(),
             leaf: LeafPolicy::Rotating { days: 3 },
             grants: Grants::default(),
+            rules: Default::default(),
+            two_person: false,
         };
         SigningProfile::new(spec, "ABCDEFGHJK".to_owned(), NOW)
     }
@@ -247,6 +254,8 @@ mod tests {
             envelope_sha256: Some("bb".to_owned()),
             status: JobStatus::Succeeded,
             revocation: None,
+            rule: Some("grants".parse().unwrap()),
+            quota_key: None,
         }
     }
 

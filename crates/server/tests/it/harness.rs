@@ -104,10 +104,8 @@ impl TestServer {
     pub(crate) async fn account(&self, name: &str, grants: Value) -> String {
         let grants: Grants = serde_json::from_value(grants).unwrap();
         let row = AccountRow {
-            name: name.to_owned(),
             administrator: grants.admin,
-            project: None,
-            created_at: server::clock::now(),
+            ..AccountRow::new(name, server::clock::now())
         };
         let accounts = &self.front.store.accounts;
         accounts.put_account(&row).await.unwrap();

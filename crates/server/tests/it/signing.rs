@@ -7,14 +7,14 @@ use store::runs::{ActionRow, NewRun, RunId};
 
 use crate::harness::{Answer, MANIFEST, TestServer, image, send};
 
-struct Fixture {
-    server: TestServer,
-    dev: String,
+pub(crate) struct Fixture {
+    pub(crate) server: TestServer,
+    pub(crate) dev: String,
 }
 
 impl Fixture {
     /// A front with a signer, the profile `ci-build`, and the account `dev` that may use it.
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let server = TestServer::start().await;
         let dev = server.account("dev", json!({"push": ["**"]})).await;
         let fixture = Self { server, dev };
@@ -25,18 +25,18 @@ impl Fixture {
         fixture
     }
 
-    async fn post(&self, token: &str, path: &str, body: Value) -> Answer {
+    pub(crate) async fn post(&self, token: &str, path: &str, body: Value) -> Answer {
         let path = format!("/api/v1/{path}");
         let request = self.server.anonymous("POST", &path).bearer_auth(token);
         send(request.json(&body)).await
     }
 
-    async fn get(&self, token: &str, path: &str) -> Answer {
+    pub(crate) async fn get(&self, token: &str, path: &str) -> Answer {
         let path = format!("/api/v1/{path}");
         send(self.server.anonymous("GET", &path).bearer_auth(token)).await
     }
 
-    async fn sign(&self, token: &str, digest: &oci::Digest) -> Answer {
+    pub(crate) async fn sign(&self, token: &str, digest: &oci::Digest) -> Answer {
         let artifact = json!({"mediaType": MANIFEST, "digest": digest, "size": 2});
         let body = json!({"profile": "ci-build", "artifact": artifact, "repository": "apps/shop"});
         self.post(token, "signatures", body).await
@@ -44,7 +44,7 @@ impl Fixture {
 }
 
 /// Status and code of an error.
-fn error(answer: &Answer) -> String {
+pub(crate) fn error(answer: &Answer) -> String {
     let json = answer.json();
     let code = json["error"]["code"].as_str().unwrap_or("-");
     format!("{} {code}", answer.status.as_u16())

@@ -263,10 +263,8 @@ async fn administrator(front: &Front) -> String {
         .is_none()
     {
         let row = store::accounts::AccountRow {
-            name: ADMIN_TOKEN_ACCOUNT.to_owned(),
             administrator: true,
-            project: None,
-            created_at: server::clock::now(),
+            ..store::accounts::AccountRow::new(ADMIN_TOKEN_ACCOUNT, server::clock::now())
         };
         accounts.put_account(&row).await.unwrap();
     }

@@ -140,6 +140,8 @@ struct SignatureBody {
     profile: crate::profile::ProfileName,
     version: String,
     caller: crate::principal::Principal,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rule: Option<crate::profile::rules::RuleId>,
     target: oci::Digest,
     form: JobKind,
     #[serde(with = "time::serde::rfc3339")]
@@ -162,6 +164,7 @@ impl From<&SigningJob> for SignatureBody {
             profile: job.profile.clone(),
             version: job.profile_version.clone(),
             caller: job.caller.clone(),
+            rule: job.rule.clone(),
             target: job.target.clone(),
             form: job.kind,
             signed_at: job.signed_at,
@@ -195,6 +198,8 @@ pub fn job_of_entry(
         profile: body.profile,
         profile_version: body.version,
         caller: body.caller,
+        rule: body.rule,
+        quota_key: None,
         target: body.target,
         kind: body.form,
         signed_at: body.signed_at,

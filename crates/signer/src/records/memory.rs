@@ -166,6 +166,14 @@ impl Records for MemoryRecords {
         })
     }
 
+    async fn count_jobs(&self, quota_key: &str, from: OffsetDateTime) -> Result<u64, RecordsError> {
+        let state = self.state();
+        let counts = |job: &&SigningJob| {
+            job.quota_key.as_deref() == Some(quota_key) && job.signed_at >= from
+        };
+        Ok(state.jobs.values().filter(counts).count() as u64)
+    }
+
     async fn expiring_jobs(&self, query: &ExpiryQuery) -> Result<Vec<SigningJob>, RecordsError> {
         let state = self.state();
         let place = |job: &SigningJob| (job.expires, job.position);

@@ -9,6 +9,7 @@ use super::journal::{Change, Rows};
 use super::{Signer, SignerError, administrators_only};
 use crate::log::{Entry, EntryKind};
 use crate::principal::Principal;
+use crate::profile::rules::{self, Artifact, RuleId, RuleRequest, Rules};
 use crate::profile::{ProfileName, ProfileSpec, ProfileStatus, SigningProfile};
 
 /// What putting a profile did.
@@ -23,7 +24,108 @@ pub enum ProfileChange {
     Unchanged,
 }
 
+/// A request that nobody made: what would the rules say?
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuleTest {
+    /// The profile.
+    pub profile: ProfileName,
+    /// Who would ask.
+    pub principal: Principal,
+    /// What would be signed.
+    #[serde(default)]
+    pub artifact: Artifact,
+    /// Rules in place of the profile's own, to try before they are put.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Rules>,
+}
+
+/// What the rules would say.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuleTestResult {
+    /// Whether it would be signed.
+    pub allowed: bool,
+    /// The rule that decides, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleId>,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// How each rule stands to the request, in their order.
+    pub steps: Vec<RuleStep>,
+}
+
+/// How one rule stands to a request.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuleStep {
+    /// The rule.
+    pub rule: RuleId,
+    /// Whether it denies what it matches.
+    pub denies: bool,
+    /// Whether it matches.
+    pub matches: bool,
+    /// The conditions that are not met, in words.
+    pub misses: Vec<String>,
+    /// How many signatures were used of its quota in the current window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<String>,
+}
+
 impl Signer {
+    /// Returns what the rules of a profile say to a request that nobody made. For administrators,
+    /// who may ask about anybody, and for everybody about themselves.
+    pub async fn test_rules(
+        &self,
+        asker: &Principal,
+        test: RuleTest,
+    ) -> Result<RuleTestResult, SignerError> {
+        if asker.identity() != test.principal.identity() || test.rules.is_some() {
+            administrators_only(asker, "ask what the rules say to others")?;
+        }
+        let mut profile = SigningProfile::clone(&*self.profile_or_not_found(&test.profile)?);
+        if let Some(rules) = test.rules {
+            profile.rules = rules;
+        }
+        let request = RuleRequest {
+            principal: &test.principal,
+            artifact: &test.artifact,
+        };
+        self.explain(&profile, request).await
+    }
+
+    async fn explain(
+        &self,
+        profile: &SigningProfile,
+        request: RuleRequest<'_>,
+    ) -> Result<RuleTestResult, SignerError> {
+        let in_force = profile.rules_in_force();
+        let mut steps = Vec::new();
+        let mut deciding_used = None;
+        for (rule, step) in in_force.iter().zip(rules::explain(&in_force, request)) {
+            let mut used = None;
+            if let Some(quota) = rule.quota.filter(|_| step.matches) {
+                let count = self.quota_used(&profile.name, (rule, quota), request.principal).await?;
+                deciding_used.get_or_insert(count);
+                used = Some(format!("{count} of {quota}"));
+            }
+            steps.push(RuleStep {
+                rule: step.rule,
+                denies: step.denies,
+                matches: step.matches,
+                misses: step.misses.iter().map(ToString::to_string).collect(),
+                used,
+            });
+        }
+        let decided = profile.authorize(request, |_| deciding_used.unwrap_or(0));
+        let first = steps.iter().find(|step| step.matches).map(|step| step.rule.clone());
+        let (allowed, reason) = match decided {
+            Ok(rule) => (true, format!("rule `{rule}` allows it")),
+            Err(denial) => (false, denial.to_string()),
+        };
+        Ok(RuleTestResult { allowed, rule: first, reason, steps })
+    }
+
     /// Makes a profile. One that exists is left alone when it is as asked, given a new version
     /// when `replace` is set, and is a conflict otherwise. A revoked one never comes back.
     pub async fn put_profile(
@@ -85,8 +187,7 @@ impl Signer {
         if visible(&found, principal) {
             return Ok(found);
         }
-        found.authorize(principal)?;
-        Ok(found)
+        Err(found.not_for(principal).into())
     }
 
     /// Returns the profiles that the caller was granted, by name, at most `limit` of those after
@@ -151,7 +252,7 @@ impl Signer {
 }
 
 fn visible(profile: &SigningProfile, principal: &Principal) -> bool {
-    principal.is_admin || profile.grants.allow(principal)
+    principal.is_admin || profile.is_for(principal)
 }
 
 /// Returns ten random letters and digits.

@@ -8,6 +8,7 @@ use trust::jws::UnsignedEnvelope;
 use trust::{EnvelopeRequest, SigningScheme, TargetArtifact};
 
 use super::journal::{Change, Rows};
+use super::quotas::{Permit, Permitted, left_no_job};
 use super::{Signer, SignerError};
 use crate::authority::{AuthorityError, LEAF_LIFE, Leaf, LeafTimes, whole_seconds};
 use crate::custody::{CustodyError, KeyAlgorithm};
@@ -16,6 +17,7 @@ use crate::keys::LeafKey;
 use crate::log::Entry;
 use crate::payload::{self, Signatory};
 use crate::principal::Principal;
+use crate::profile::rules::{Artifact, RuleRequest};
 use crate::profile::{LeafPolicy, ProfileName, SigningProfile};
 
 const AGENT: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
@@ -29,6 +31,8 @@ pub struct SignRequest {
     pub profile: ProfileName,
     /// The Notary payload.
     pub payload: Vec<u8>,
+    /// What the front knows of the artifact.
+    pub artifact: Artifact,
 }
 
 /// A request for a DSSE envelope.
@@ -42,6 +46,8 @@ pub struct AttestRequest {
     pub payload_type: String,
     /// The in-toto statement.
     pub payload: Vec<u8>,
+    /// What the front knows of the artifact that the statement is about.
+    pub artifact: Artifact,
 }
 
 /// A signature that is on record.
@@ -73,6 +79,7 @@ pub struct SignedEnvelope {
 struct Draft {
     id: JobId,
     profile: Arc<SigningProfile>,
+    permit: Permit,
     caller: Principal,
     target: Digest,
     kind: JobKind,
@@ -93,10 +100,21 @@ impl Signer {
         request: SignRequest,
     ) -> Result<SignedEnvelope, SignerError> {
         let _signing = self.changes.read().await;
-        let profile = self.authorized(&request.principal, &request.profile)?;
+        let asked = (&request.principal, &request.artifact);
+        let permitted = self.permitted(&request.profile, asked).await?;
+        let permit = permitted.permit.clone();
+        let signed = self.sign_permitted(permitted, request).await;
+        self.settle(&permit, signed).await
+    }
+
+    async fn sign_permitted(
+        self: &Arc<Self>,
+        permitted: Permitted,
+        request: SignRequest,
+    ) -> Result<SignedEnvelope, SignerError> {
         let target = payload::notary(&request.payload)?;
         let digest = target.digest.clone();
-        let draft = self.draft(profile, request.principal, (JobKind::Notary, digest))?;
+        let draft = self.draft(permitted, request.principal, (JobKind::Notary, digest))?;
         let signer = self.clone();
         let sealing = move || {
             let leaf = signer.notary_leaf(&draft)?;
@@ -113,19 +131,30 @@ impl Signer {
         request: AttestRequest,
     ) -> Result<SignedEnvelope, SignerError> {
         let _signing = self.changes.read().await;
+        let asked = (&request.principal, &request.artifact);
+        let permitted = self.permitted(&request.profile, asked).await?;
+        let permit = permitted.permit.clone();
+        let signed = self.attest_permitted(permitted, request).await;
+        self.settle(&permit, signed).await
+    }
+
+    async fn attest_permitted(
+        self: &Arc<Self>,
+        permitted: Permitted,
+        request: AttestRequest,
+    ) -> Result<SignedEnvelope, SignerError> {
         let AttestRequest {
             principal,
-            profile,
             payload_type,
             payload,
+            ..
         } = request;
-        let profile = self.authorized(&principal, &profile)?;
         let signatory = Signatory {
             principal: &principal,
-            profile: &profile.name,
+            profile: &permitted.profile.name,
         };
         let digest = payload::dsse(&payload_type, &payload, &signatory)?;
-        let draft = self.draft(profile, principal, (JobKind::Dsse, digest))?;
+        let draft = self.draft(permitted, principal, (JobKind::Dsse, digest))?;
         let authority = self.authority.clone();
         let sealing = move || {
             let times = LeafTimes {
@@ -150,29 +179,47 @@ impl Signer {
         self.record(draft, sealed, MediaType::DSSE).await
     }
 
-    fn authorized(
+    async fn permitted(
         &self,
-        principal: &Principal,
         name: &ProfileName,
-    ) -> Result<Arc<SigningProfile>, SignerError> {
+        (principal, artifact): (&Principal, &Artifact),
+    ) -> Result<Permitted, SignerError> {
         let profile = self.profile_or_not_found(name)?;
-        profile.authorize(principal)?;
-        Ok(profile)
+        let request = RuleRequest {
+            principal,
+            artifact,
+        };
+        let now = self.now();
+        let permit = self.permit(&profile, request, now).await?;
+        Ok(Permitted { profile, permit, now })
+    }
+
+    /// A request that left no job used nothing of its quota. One whose fate is not known did.
+    async fn settle(
+        &self,
+        permit: &Permit,
+        signed: Result<SignedEnvelope, SignerError>,
+    ) -> Result<SignedEnvelope, SignerError> {
+        if signed.as_ref().is_err_and(left_no_job) {
+            self.quotas.give_back(permit).await;
+        }
+        signed
     }
 
     fn draft(
         &self,
-        profile: Arc<SigningProfile>,
+        permitted: Permitted,
         caller: Principal,
         (kind, target): (JobKind, Digest),
     ) -> Result<Draft, SignerError> {
-        let now = self.now();
+        let Permitted { profile, permit, now } = permitted;
         let signed_at = whole_seconds(now);
         let expires = profile.validity.end_after(signed_at);
         Ok(Draft {
             id: JobId::new(now),
             expires: expires.ok_or(SignerError::ExpiryOverflow)?,
             profile,
+            permit,
             caller,
             target,
             kind,
@@ -231,6 +278,8 @@ impl Signer {
             profile: draft.profile.name.clone(),
             profile_version: draft.profile.version.clone(),
             caller: draft.caller,
+            rule: Some(draft.permit.rule),
+            quota_key: draft.permit.quota_key,
             target: draft.target,
             kind: draft.kind,
             signed_at: draft.signed_at,

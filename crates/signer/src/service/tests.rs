@@ -2,6 +2,7 @@
 //! when it is told to.
 
 mod custody;
+mod rules;
 
 use std::path::Path;
 
@@ -71,7 +72,7 @@ impl Fixture {
         let request = SignRequest {
             principal: dev(),
             profile: profile.parse().unwrap(),
-            payload: notary_payload(),
+            payload: notary_payload(), artifact: Default::default(),
         };
         self.signer.sign(request).await
     }
@@ -136,7 +137,7 @@ fn spec(name: &str, leaf: LeafPolicy) -> ProfileSpec {
         grants: Grants {
             accounts: ["dev".to_owned()].into(),
             ..Grants::default()
-        },
+        }, rules: Default::default(), two_person: false,
     }
 }
 
@@ -206,7 +207,7 @@ async fn a_statement_always_has_a_leaf_of_its_own_that_lives_as_long_as_the_sign
             principal: dev(),
             profile: "rotating".parse().unwrap(),
             payload_type: crate::payload::IN_TOTO_PAYLOAD_TYPE.to_owned(),
-            payload: statement(),
+            payload: statement(), artifact: Default::default(),
         };
         fixture.signer.attest(request).await.unwrap()
     };
@@ -237,7 +238,7 @@ async fn who_was_not_granted_signs_nothing_and_leaves_no_job() {
         let request = SignRequest {
             principal,
             profile,
-            payload: notary_payload(),
+            payload: notary_payload(), artifact: Default::default(),
         };
         let refused = fixture.signer.sign(request).await;
         assert!(matches!(
@@ -664,6 +665,9 @@ impl Records for FullDisk {
     async fn jobs(&self, query: &JobQuery) -> Result<JobPage, RecordsError> {
         self.kept.jobs(query).await
     }
+    async fn count_jobs(&self, key: &str, from: OffsetDateTime) -> Result<u64, RecordsError> {
+        self.kept.count_jobs(key, from).await
+    }
     async fn expiring_jobs(&self, query: &ExpiryQuery) -> Result<Vec<SigningJob>, RecordsError> {
         self.kept.expiring_jobs(query).await
     }
@@ -694,7 +698,7 @@ async fn sign_with(signer: &Arc<Signer>) -> Result<SignedEnvelope, SignerError> 
     let request = SignRequest {
         principal: dev(),
         profile: "ci-build".parse().unwrap(),
-        payload: notary_payload(),
+        payload: notary_payload(), artifact: Default::default(),
     };
     signer.sign(request).await
 }

@@ -38,6 +38,8 @@ pub struct SigningJobRow {
     pub signed_at: OffsetDateTime,
     /// When it expires.
     pub expires: OffsetDateTime,
+    /// The key of the quota that it counts for.
+    pub quota_key: Option<String>,
     /// The signer's JSON of its revocation.
     pub revocation: Option<String>,
 }
@@ -160,6 +162,29 @@ impl SigningRecords {
                     signed(filter.limit.min(MAX_PAGE_ROWS) as u64),
                 ])?;
                 collect(rows, stored)
+            })
+            .await
+    }
+
+    /// Returns how many jobs that count under `quota_key` were signed at `from` or later.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn count_jobs(
+        &self,
+        quota_key: &str,
+        from: OffsetDateTime,
+    ) -> Result<u64, StoreError> {
+        let (quota_key, from) = (quota_key.to_owned(), micros(from));
+        self.0
+            .read(move |connection| {
+                let mut statement = connection.prepare_cached(
+                    "SELECT count(*) FROM signing_jobs WHERE quota_key = ?1 AND signed_at >= ?2",
+                )?;
+                let count = first(statement.query(params![quota_key, from])?, |row| {
+                    get_unsigned(row, 0)
+                })?;
+                Ok(count.unwrap_or(0))
             })
             .await
     }
@@ -316,8 +341,8 @@ pub(super) fn put(connection: &Connection, jobs: &[SigningJobRow]) -> Result<(),
     for row in jobs {
         let mut statement = connection.prepare_cached(
             "INSERT INTO signing_jobs (position, id, owner, profile, profile_version, caller,
-                                       target_key, signed_at, expires, revocation)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                                       target_key, signed_at, expires, revocation, quota_key)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
              ON CONFLICT (id) DO UPDATE SET revocation = excluded.revocation",
         )?;
         statement.execute(params![
@@ -331,6 +356,7 @@ pub(super) fn put(connection: &Connection, jobs: &[SigningJobRow]) -> Result<(),
             micros(row.signed_at),
             micros(row.expires),
             row.revocation,
+            row.quota_key,
         ])?;
     }
     Ok(())

@@ -11,23 +11,30 @@ use crate::sqlite::columns::{collect, first, get_json, get_optional_time, get_ti
 /// The largest scopes of a token, in bytes of JSON.
 const MAX_SCOPES_BYTES: usize = 64 * 1024;
 
+/// The longest list of an account's groups, in bytes of JSON.
+const MAX_GROUPS_BYTES: usize = 4096;
+
 #[async_trait]
 impl Accounts for SqliteAccounts {
     async fn put_account(&self, account: &AccountRow) -> Result<(), StoreError> {
         let account = account.clone();
+        let groups = json(&serde_json::json!(account.groups), MAX_GROUPS_BYTES)?;
         self.0
             .write(move |connection| {
                 let mut statement = connection.prepare_cached(
-                    "INSERT INTO accounts (name, administrator, project, created_at)
-                     VALUES (?1, ?2, ?3, ?4) ON CONFLICT (name) DO UPDATE
-                     SET administrator = excluded.administrator, project = excluded.project",
+                    "INSERT INTO accounts (name, administrator, project, created_at, robot, groups)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (name) DO UPDATE
+                     SET administrator = excluded.administrator, project = excluded.project,
+                     robot = excluded.robot, groups = excluded.groups",
                 )?;
                 let at = micros(account.created_at);
                 statement.execute(params![
                     account.name,
                     account.administrator,
                     account.project,
-                    at
+                    at,
+                    account.is_robot,
+                    groups,
                 ])?;
                 Ok(())
             })
@@ -39,7 +46,8 @@ impl Accounts for SqliteAccounts {
         self.0
             .read(move |connection| {
                 let mut statement = connection.prepare_cached(
-                    "SELECT name, administrator, project, created_at FROM accounts WHERE name = ?1",
+                    "SELECT name, administrator, project, created_at, robot, groups
+                     FROM accounts WHERE name = ?1",
                 )?;
                 first(statement.query([name])?, account)
             })
@@ -50,7 +58,8 @@ impl Accounts for SqliteAccounts {
         self.0
             .read(|connection| {
                 let mut statement = connection.prepare_cached(
-                    "SELECT name, administrator, project, created_at FROM accounts ORDER BY name",
+                    "SELECT name, administrator, project, created_at, robot, groups
+                     FROM accounts ORDER BY name",
                 )?;
                 collect(statement.query([])?, account)
             })
@@ -162,6 +171,8 @@ fn account(row: &Row<'_>) -> Result<AccountRow, StoreError> {
         administrator: row.get(1)?,
         project: row.get(2)?,
         created_at: get_time(row, 3)?,
+        is_robot: row.get(4)?,
+        groups: get_json(row, 5)?,
     })
 }
 

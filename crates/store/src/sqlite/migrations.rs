@@ -13,12 +13,14 @@ pub(crate) type Migrations = &'static [&'static str];
 pub(crate) const FRONT: Migrations = &[
     include_str!("../../migrations/001_front.sql"),
     include_str!("../../migrations/002_front.sql"),
+    include_str!("../../migrations/003_front.sql"),
 ];
 
 /// The schema of the signer's database.
 pub(crate) const SIGNER: Migrations = &[
     include_str!("../../migrations/signer_001.sql"),
     include_str!("../../migrations/signer_002.sql"),
+    include_str!("../../migrations/signer_003.sql"),
 ];
 
 /// Brings a database up to date, or refuses one that a newer version wrote.

@@ -7,10 +7,8 @@ use crate::accounts::{AccountRow, Accounts, GrantRow, TokenRow};
 /// Runs the suite over a store without accounts.
 pub async fn accounts(accounts: &dyn Accounts) {
     let row = AccountRow {
-        name: "dev".to_owned(),
-        administrator: false,
         project: Some("shop".to_owned()),
-        created_at: at(1),
+        ..AccountRow::new("dev", at(1))
     };
     accounts.put_account(&row).await.unwrap();
     assert_eq!(accounts.account("dev").await.unwrap(), Some(row.clone()));
@@ -21,6 +19,8 @@ pub async fn accounts(accounts: &dyn Accounts) {
     // Applying the same file again changes the account and leaves its tokens.
     let administrator = AccountRow {
         administrator: true,
+        is_robot: true,
+        groups: ["ops".to_owned()].into(),
         ..row
     };
     accounts.put_account(&administrator).await.unwrap();

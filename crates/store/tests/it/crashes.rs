@@ -154,12 +154,7 @@ async fn changes_that_share_a_commit_fail_alone() {
                 };
                 return store.accounts.set_grants("nobody", &[grant]).await.is_err();
             }
-            let row = store::accounts::AccountRow {
-                name,
-                administrator: false,
-                project: None,
-                created_at: now(),
-            };
+            let row = store::accounts::AccountRow::new(name, now());
             store.accounts.put_account(&row).await.is_ok()
         }
     };

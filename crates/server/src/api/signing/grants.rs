@@ -3,7 +3,7 @@
 //! An account's grants name profiles, and a profile's grants name accounts. The signer decides by
 //! the latter; the former are carried over whenever an account or a profile changes.
 
-use signer::{Grants, Principal, ProfileSpec, ProfileStatus, SigningProfile};
+use signer::{Grants, Principal, ProfileStatus, SigningProfile};
 
 use crate::error::ApiError;
 use crate::state::FrontState;
@@ -12,7 +12,7 @@ use crate::state::FrontState;
 const PROFILES: &str = "profiles";
 
 /// The front itself, as it asks the signer to carry grants over.
-pub(super) fn front_principal() -> Principal {
+pub(crate) fn front_principal() -> Principal {
     Principal::account("@front").as_admin()
 }
 
@@ -26,6 +26,22 @@ pub async fn keep_grants(
     account: &str,
     profiles: &[String],
 ) -> Result<(), ApiError> {
+    for profile in profiles_to_regrant(front, account, profiles).await? {
+        let wants = profiles.iter().any(|name| name == profile.name.as_str());
+        match profile.rules.is_empty() {
+            true => set_grant(front, profile, (account, wants)).await?,
+            false => refuse_grant(account, wants, &profile)?,
+        }
+    }
+    Ok(())
+}
+
+/// Returns the active profiles whose grants change when `account` is granted exactly `profiles`.
+pub(crate) async fn profiles_to_regrant(
+    front: &FrontState,
+    account: &str,
+    profiles: &[String],
+) -> Result<Vec<SigningProfile>, ApiError> {
     let rows = front.store.accounts.grants(account).await?;
     let had: Vec<&str> = rows
         .iter()
@@ -34,17 +50,29 @@ pub async fn keep_grants(
         .collect();
     let wants = |name: &str| profiles.iter().any(|profile| profile == name);
     if had.is_empty() && profiles.is_empty() {
+        return Ok(Vec::new());
+    }
+    let changes = |profile: &SigningProfile| {
+        let name = profile.name.as_str();
+        profile.status == ProfileStatus::Active
+            && (wants(name) || had.contains(&name))
+            && wants(name) != profile.grants.accounts.contains(account)
+    };
+    let mut all = front.signer.profiles(front_principal()).await?;
+    all.retain(changes);
+    Ok(all)
+}
+
+/// A grant of an account is the short form of a rule, and says nothing beside rules.
+fn refuse_grant(account: &str, wants: bool, profile: &SigningProfile) -> Result<(), ApiError> {
+    if !wants {
         return Ok(());
     }
-    for profile in front.signer.profiles(front_principal()).await? {
-        let name = profile.name.as_str();
-        let concerned = wants(name) || had.contains(&name);
-        let changes = wants(name) != profile.grants.accounts.contains(account);
-        if profile.status == ProfileStatus::Active && concerned && changes {
-            set_grant(front, profile.clone(), (account, wants(name))).await?;
-        }
-    }
-    Ok(())
+    let name = &profile.name;
+    let message = format!("profile `{name}` has rules, which a grant of account `{account}` does not change");
+    Err(ApiError::conflict(message).hint(format!(
+        "name the account, or a group that it is in, in a rule: `countersign profile rules set {name}`"
+    )))
 }
 
 async fn set_grant(
@@ -52,17 +80,10 @@ async fn set_grant(
     profile: SigningProfile,
     (account, granted): (&str, bool),
 ) -> Result<(), ApiError> {
-    let mut grants = profile.grants;
+    let mut spec = profile.to_spec();
     match granted {
-        true => grants.accounts.insert(account.to_owned()),
-        false => grants.accounts.remove(account),
-    };
-    let spec = ProfileSpec {
-        name: profile.name,
-        platform: profile.platform,
-        validity: profile.validity,
-        leaf: profile.leaf,
-        grants,
+        true => spec.grants.accounts.insert(account.to_owned()),
+        false => spec.grants.accounts.remove(account),
     };
     front
         .signer

@@ -2,10 +2,10 @@
 
 use oci::{Digest, RepositoryName};
 use serde_json::Value;
-use signer::{Principal, ProfileName};
+use signer::{Principal, ProfileName, Workload};
 use store::runs::{RunId, RunRow};
 
-use crate::auth::{Action, Caller, RunScope};
+use crate::auth::{Action, Caller, RunScope, WORKLOAD_ACCOUNT};
 use crate::error::{ApiError, chain};
 use crate::state::FrontState;
 
@@ -18,15 +18,25 @@ pub fn qualified_pipeline(project: &str, pipeline: &str) -> String {
 /// Returns the principal of a run, for what the front itself has signed in its name.
 pub fn pipeline_principal(run: &RunRow, account: &str) -> Principal {
     Principal {
-        account: account.to_owned(),
         pipeline: Some(qualified_pipeline(&run.project, &run.pipeline)),
         run: Some(run.id.to_string()),
-        is_admin: false,
+        ..Principal::account(account)
+    }
+}
+
+/// Returns the principal of a workload of a CI system.
+pub(crate) fn of_workload(workload: Workload) -> Principal {
+    Principal {
+        workload: Some(workload),
+        ..Principal::account(WORKLOAD_ACCOUNT)
     }
 }
 
 /// Returns whom the signer is told to have asked.
 pub(crate) async fn of_caller(front: &FrontState, caller: &Caller) -> Result<Principal, ApiError> {
+    if let Some(workload) = &caller.workload {
+        return Ok(of_workload(workload.clone()));
+    }
     match &caller.run {
         Some(scope) => Ok(pipeline_principal(
             &load_run(front, scope).await?,
@@ -36,6 +46,8 @@ pub(crate) async fn of_caller(front: &FrontState, caller: &Caller) -> Result<Pri
             caller.require_account()?;
             Ok(Principal {
                 is_admin: caller.is_admin(),
+                is_robot: caller.is_robot,
+                groups: caller.groups.clone(),
                 ..Principal::account(&caller.account)
             })
         }

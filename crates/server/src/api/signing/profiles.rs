@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use http::StatusCode;
-use signer::{AuthoritySubject, Principal, ProfileChange, ProfileName, SigningProfile};
+use axum::response::Response;
+use signer::{AuthoritySubject, Principal, ProfileName, SigningProfile};
 
 use super::grants::with_accounts;
 use super::{NewProfile, Profile, PutProfile, RevokeProfile, principal};
@@ -11,6 +11,7 @@ use crate::api::extract::Body;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::state::{Front, FrontState};
+use crate::two_person::{self, Operation};
 
 pub(super) async fn list(
     State(front): State<Front>,
@@ -26,14 +27,9 @@ pub(super) async fn create(
     State(front): State<Front>,
     caller: Caller,
     Body(new): Body<NewProfile>,
-) -> Result<(StatusCode, Json<PutProfile>), ApiError> {
-    let principal = administrator(&caller)?;
-    let put = put_profile(&front, principal, new).await?;
-    let status = match put.change {
-        ProfileChange::Created => StatusCode::CREATED,
-        _ => StatusCode::OK,
-    };
-    Ok((status, Json(put)))
+) -> Result<Response, ApiError> {
+    administrator(&caller)?;
+    two_person::submit(&front, &caller, Operation::PutProfile(Box::new(new))).await
 }
 
 /// Makes a profile, or a new version of it. Accounts whose grants name it may use it at once.
@@ -47,7 +43,9 @@ pub async fn put_profile(
 ) -> Result<PutProfile, ApiError> {
     let replace = new.replace;
     let mut spec = new.spec();
-    spec.grants = with_accounts(front, spec.name.as_str(), spec.grants).await?;
+    if spec.rules.is_empty() {
+        spec.grants = with_accounts(front, spec.name.as_str(), spec.grants).await?;
+    }
     let subject = front.signer.authority().await?.subject;
     let (change, profile) = front.signer.put_profile(principal, spec, replace).await?;
     let profile = shown(profile, &subject);
@@ -61,46 +59,46 @@ pub(super) async fn show(
 ) -> Result<Json<Profile>, ApiError> {
     let principal = principal::of_caller(&front, &caller).await?;
     let profile = front.signer.profile(principal, parsed(&name)?).await?;
-    answer(&front, profile).await
+    shown_profile(&front, profile).await.map(Json)
 }
 
 pub(super) async fn cancel(
     State(front): State<Front>,
     caller: Caller,
     Path(name): Path<String>,
-) -> Result<Json<Profile>, ApiError> {
-    let principal = administrator(&caller)?;
-    let canceled = front
-        .signer
-        .cancel_profile(principal, parsed(&name)?)
-        .await?;
-    answer(&front, canceled).await
+) -> Result<Response, ApiError> {
+    administrator(&caller)?;
+    let profile = parsed(&name)?;
+    two_person::submit(&front, &caller, Operation::CancelProfile { profile }).await
 }
 
 pub(super) async fn revoke(
     State(front): State<Front>,
     caller: Caller,
     Path(name): Path<String>,
-    Body(request): Body<RevokeProfile>,
-) -> Result<Json<Profile>, ApiError> {
-    let principal = administrator(&caller)?;
-    let what = (request.from, request.reason);
-    let revoked = front
-        .signer
-        .revoke_profile(principal, parsed(&name)?, what)
-        .await?;
-    answer(&front, revoked).await
+    Body(revocation): Body<RevokeProfile>,
+) -> Result<Response, ApiError> {
+    administrator(&caller)?;
+    let profile = parsed(&name)?;
+    let operation = Operation::RevokeProfile {
+        profile,
+        revocation,
+    };
+    two_person::submit(&front, &caller, operation).await
 }
 
-fn administrator(caller: &Caller) -> Result<Principal, ApiError> {
+pub(super) fn administrator(caller: &Caller) -> Result<(), ApiError> {
     caller.require_account()?;
-    caller.require_admin()?;
-    Ok(Principal::account(&caller.account).as_admin())
+    caller.require_admin()
 }
 
-async fn answer(front: &FrontState, profile: SigningProfile) -> Result<Json<Profile>, ApiError> {
+/// Returns a profile as it is shown.
+pub(crate) async fn shown_profile(
+    front: &FrontState,
+    profile: SigningProfile,
+) -> Result<Profile, ApiError> {
     let subject = front.signer.authority().await?.subject;
-    Ok(Json(shown(profile, &subject)))
+    Ok(shown(profile, &subject))
 }
 
 fn shown(profile: SigningProfile, subject: &AuthoritySubject) -> Profile {
@@ -108,7 +106,7 @@ fn shown(profile: SigningProfile, subject: &AuthoritySubject) -> Profile {
     Profile { profile, identity }
 }
 
-fn parsed(name: &str) -> Result<ProfileName, ApiError> {
+pub(super) fn parsed(name: &str) -> Result<ProfileName, ApiError> {
     let parsed: Result<ProfileName, _> = name.parse();
     parsed.map_err(|error| ApiError::usage(error.to_string()))
 }

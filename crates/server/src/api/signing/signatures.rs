@@ -2,21 +2,25 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::response::Response;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::StatusCode;
 use oci::Digest;
 use serde::Deserialize;
 use signer::{
-    AttestRequest, JobId, Principal, ProfileName, SignRequest, SignedEnvelope, SigningJob,
+    Artifact, AttestRequest, JobId, Principal, ProfileName, SignRequest, SignedEnvelope,
+    SigningJob, Unknown,
 };
 use trust::TargetArtifact;
 
+use super::artifact::known_artifact;
 use super::{NewAttestation, NewSignature, RevokeSignature, principal};
 use crate::api::extract::Body;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::state::{Front, FrontState};
+use crate::two_person::{self, Operation};
 
 pub(super) async fn create(
     State(front): State<Front>,
@@ -31,11 +35,18 @@ pub(super) async fn create(
         annotations: new.metadata,
         ..TargetArtifact::of(&new.artifact)
     };
-    let signed = sign(&front, principal, (&new.profile, &target)).await?;
+    let request = SignRequest {
+        principal,
+        profile: new.profile,
+        payload: target.to_payload(),
+        artifact: known_artifact(&front, &caller, made).await?,
+    };
+    let signed = front.signer.sign(request).await?;
     Ok((StatusCode::CREATED, Json(signed)))
 }
 
-/// Has an artifact signed.
+/// Has an artifact signed of which a payload alone is known: no rule that is bound to a
+/// repository or an artifact type matches.
 ///
 /// # Errors
 /// When the signer refuses or does not answer.
@@ -48,6 +59,7 @@ pub async fn sign(
         principal,
         profile: profile.clone(),
         payload: target.to_payload(),
+        artifact: Artifact::default(),
     };
     Ok(front.signer.sign(request).await?)
 }
@@ -61,16 +73,20 @@ pub(super) async fn create_attestation(
     let payload = BASE64_STANDARD
         .decode(&new.payload)
         .map_err(|_| ApiError::usage("`payload` is not base64"))?;
-    if caller.run.is_some() {
-        for digest in subjects(&payload)? {
-            principal::check_made_by_run(&front, &caller, (&digest, None)).await?;
-        }
+    let subjects = subjects(&payload)?;
+    for digest in &subjects {
+        principal::check_made_by_run(&front, &caller, (digest, None)).await?;
     }
+    let artifact = match &subjects[..] {
+        [one] => known_artifact(&front, &caller, (one, new.repository.as_ref())).await?,
+        _ => Artifact::Unknown(Unknown::SeveralSubjects),
+    };
     let request = AttestRequest {
         principal: principal::of_caller(&front, &caller).await?,
         profile: new.profile,
         payload_type: new.payload_type,
         payload,
+        artifact,
     };
     let signed = attest(&front, request).await?;
     Ok((StatusCode::CREATED, Json(signed)))
@@ -121,15 +137,10 @@ pub(super) async fn revoke(
     State(front): State<Front>,
     caller: Caller,
     Path(job): Path<String>,
-    Body(request): Body<RevokeSignature>,
-) -> Result<Json<SigningJob>, ApiError> {
-    let principal = principal::of_caller(&front, &caller).await?;
-    let what = (request.reason, request.whole_leaf);
-    let job = front
-        .signer
-        .revoke_job(principal, parsed(&job)?, what)
-        .await?;
-    Ok(Json(job))
+    Body(revocation): Body<RevokeSignature>,
+) -> Result<Response, ApiError> {
+    let job = parsed(&job)?;
+    two_person::submit(&front, &caller, Operation::RevokeSignature { job, revocation }).await
 }
 
 fn parsed(job: &str) -> Result<JobId, ApiError> {

@@ -20,7 +20,7 @@ use trust::TargetArtifact;
 
 use super::repositories::settings_of;
 use super::{Answer, Call, EcrError, wildcard};
-use crate::api::signing::{check_limits, check_made_by_run, of_caller};
+use crate::api::signing::{check_limits, check_made_by_run, of_caller, stored_artifact};
 use crate::auth::Caller;
 use crate::clock;
 use crate::error::{ApiError, chain};
@@ -462,10 +462,13 @@ async fn sign(front: &Front, task: &Task) -> Result<(), Failed> {
     let profile = profile_of(&task.profile_arn);
     let profile =
         profile.map_err(|error| Failed::Lasting("ValidationException".into(), error.message))?;
+    let artifact = stored_artifact(front, &task.digest, &task.repository).await;
+    let artifact = artifact.map_err(|error| Failed::Passing(error.message().to_owned()))?;
     let signed = front.signer.sign(SignRequest {
         principal: task.principal.clone(),
         profile,
         payload: TargetArtifact::of(&target).to_payload(),
+        artifact,
     });
     let signed = signed.await.map_err(|error| refusal(&error))?;
     let content = SignedContent {
@@ -484,7 +487,9 @@ async fn sign(front: &Front, task: &Task) -> Result<(), Failed> {
 fn refusal(error: &SignerClientError) -> Failed {
     let reason = chain(error);
     match error.kind() {
-        FailureKind::Unavailable | FailureKind::Internal => Failed::Passing(reason),
+        FailureKind::Unavailable | FailureKind::TooMany | FailureKind::Internal => {
+            Failed::Passing(reason)
+        }
         FailureKind::Denied => Failed::Lasting("AccessDenied".to_owned(), reason),
         FailureKind::NotFound => Failed::Lasting("ResourceNotFound".to_owned(), reason),
         _ => Failed::Lasting("ValidationException".to_owned(), reason),

@@ -1,0 +1,106 @@
+//! Doing an operation, whether it took one person or two.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::Serialize;
+use signer::{Principal, ProfileChange};
+
+use super::{Operation, Stored, decide};
+use crate::api::{accounts, projects, signing};
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::state::Front;
+
+/// In whose name an operation is done.
+pub(super) struct Author {
+    principal: Principal,
+    caller: String,
+}
+
+impl Author {
+    /// Returns the caller, who needs nobody else.
+    pub(super) async fn alone(front: &Front, caller: &Caller) -> Result<Self, ApiError> {
+        Ok(Self {
+            principal: signing::of_caller(front, caller).await?,
+            caller: caller.account.clone(),
+        })
+    }
+
+    /// Returns the first person, confirmed by the second. Both must still be administrators.
+    pub(super) async fn confirmed(front: &Front, stored: &Stored) -> Result<Self, ApiError> {
+        let second = stored.settled_by.clone().unwrap_or_default();
+        for name in [&stored.requested_by, &second] {
+            let row = front.store.accounts.account(name).await?;
+            if !row.is_some_and(|row| row.administrator && !row.is_robot) {
+                let message = format!("`{name}` is no longer a person who administers this server");
+                return Err(ApiError::denied(message));
+            }
+        }
+        Ok(Self {
+            principal: Principal {
+                confirmed_by: Some(second),
+                ..Principal::account(&stored.requested_by).as_admin()
+            },
+            caller: stored.requested_by.clone(),
+        })
+    }
+}
+
+fn answer(status: StatusCode, body: impl Serialize) -> Response {
+    (status, Json(body)).into_response()
+}
+
+/// Does it.
+pub(super) async fn perform(
+    front: &Front,
+    author: &Author,
+    operation: Operation,
+) -> Result<Response, ApiError> {
+    let principal = author.principal.clone();
+    match operation {
+        Operation::PutProfile(new) => {
+            let put = signing::put_profile(front, principal, *new).await?;
+            let status = match put.change {
+                ProfileChange::Created => StatusCode::CREATED,
+                _ => StatusCode::OK,
+            };
+            Ok(answer(status, put))
+        }
+        Operation::PutRules { profile, rules } => {
+            let profile = signing::put_rules(front, principal, (profile, rules)).await?;
+            Ok(answer(StatusCode::OK, signing::shown_profile(front, profile).await?))
+        }
+        Operation::CancelProfile { profile } => {
+            let profile = front.signer.cancel_profile(principal, profile).await?;
+            Ok(answer(StatusCode::OK, signing::shown_profile(front, profile).await?))
+        }
+        Operation::RevokeProfile { profile, revocation } => {
+            let what = (revocation.from, revocation.reason);
+            let profile = front.signer.revoke_profile(principal, profile, what).await?;
+            Ok(answer(StatusCode::OK, signing::shown_profile(front, profile).await?))
+        }
+        Operation::RevokeSignature { job, revocation } => {
+            let what = (revocation.reason, revocation.whole_leaf);
+            Ok(answer(StatusCode::OK, front.signer.revoke_job(principal, job, what).await?))
+        }
+        Operation::PutAccount { account, create } => {
+            let status = if create { StatusCode::CREATED } else { StatusCode::OK };
+            Ok(answer(status, accounts::put_checked(front, (account, create)).await?))
+        }
+        Operation::RemoveAccount { name } => {
+            accounts::remove_checked(front, &author.caller, &name).await?;
+            Ok(StatusCode::NO_CONTENT.into_response())
+        }
+        Operation::ApplyProject { name, project } => {
+            Ok(answer(StatusCode::OK, projects::apply_checked(front, (name, project)).await?))
+        }
+        Operation::RemoveProject { name } => {
+            Ok(answer(StatusCode::OK, projects::remove_now(front, name).await?))
+        }
+        Operation::RequireTwo { required } => {
+            decide::require(front, required).await?;
+            Ok(answer(StatusCode::OK, crate::api::pending::TwoPersonSetting { required }))
+        }
+    }
+}
