@@ -240,6 +240,12 @@ impl Context {
         Ok(ControlClient::with_options(base, token, &self.http)?)
     }
 
+    /// Returns a connection to the control API of the server that is `registry`, without a token.
+    pub(crate) fn anonymous_control(&self, registry: &Registry) -> Result<ControlClient, CliError> {
+        let base = self.server_url(Some(registry))?;
+        Ok(ControlClient::with_options(base, None, &self.http)?)
+    }
+
     async fn stored_token(&self, base: &Url) -> Result<Option<String>, CliError> {
         let Some(registry) = registry_of(base) else {
             return Ok(None);

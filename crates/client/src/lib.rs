@@ -19,6 +19,7 @@ mod walk;
 pub mod envelope_artifact;
 
 pub mod evidence;
+pub mod oidc;
 pub mod revocation;
 
 pub mod kms;

@@ -19,11 +19,12 @@ mod request;
 pub mod aws;
 
 pub mod control;
-pub mod two_person;
 mod git;
+pub mod oidc;
 pub mod proxy;
 pub mod source;
 pub mod transparency;
+pub mod two_person;
 
 pub mod custody;
 pub mod roles;

@@ -36,6 +36,8 @@ pub struct FrontState {
     pub signer: signer::SignerClient,
     /// The log as it is published.
     pub transparency: Transparency,
+    /// The keys of issuers of workload identities.
+    pub issuer_keys: crate::oidc::KeyCache,
     /// Counters.
     pub metrics: Metrics,
     /// Tells what happened in the registry, after it was made durable.
@@ -69,6 +71,7 @@ impl FrontState {
             signer: signer::SignerClient::connect(&parts.signer_socket),
             signer_socket: parts.signer_socket,
             transparency: Transparency::default(),
+            issuer_keys: crate::oidc::KeyCache::default(),
             metrics: Metrics::new(),
             events: broadcast::Sender::new(EVENT_BACKLOG),
             control: Control::default(),

@@ -242,14 +242,25 @@ pub(crate) async fn confirm(
     let shown = stored.shown(id, clock::now());
     check_open(&shown)?;
     if shown.requested_by == caller.account {
-        let message = format!("`{}` asked for this: the second person must be another", caller.account);
-        return Err(ApiError::new(ErrorKind::Denied, "second-person-needed", message)
-            .hint("let another administrator confirm it"));
+        let message = format!(
+            "`{}` asked for this: the second person must be another",
+            caller.account
+        );
+        return Err(
+            ApiError::new(ErrorKind::Denied, "second-person-needed", message)
+                .hint("let another administrator confirm it"),
+        );
     }
     if shown.digest != *digest {
-        let message = format!("operation `{id}` has digest `{}`, not the one that was confirmed", shown.digest);
-        return Err(ApiError::new(ErrorKind::Conflict, "pending-digest-differs", message)
-            .hint(format!("look at it with `countersign pending show {id}`, and confirm what you saw")));
+        let message = format!(
+            "operation `{id}` has digest `{}`, not the one that was confirmed",
+            shown.digest
+        );
+        return Err(
+            ApiError::new(ErrorKind::Conflict, "pending-digest-differs", message).hint(format!(
+                "look at it with `countersign pending show {id}`, and confirm what you saw"
+            )),
+        );
     }
     let confirmed = settled(stored, OperationState::Confirmed, &caller.account);
     let version = write(front, id, (version, &confirmed)).await?;
@@ -286,7 +297,10 @@ pub async fn resume(front: &Front) -> Result<(), ApiError> {
         if shown.state == OperationState::Confirmed {
             let (version, stored) = load(front, &shown.id).await?;
             if let Err(error) = carry_out(front, &shown.id, (version, stored)).await {
-                tracing::warn!(operation = shown.id, "a confirmed operation was not done: {error:?}");
+                tracing::warn!(
+                    operation = shown.id,
+                    "a confirmed operation was not done: {error:?}"
+                );
             }
         }
     }
@@ -384,10 +398,18 @@ fn parse(bytes: &[u8]) -> Result<Stored, ApiError> {
     serde_json::from_slice(bytes).map_err(ApiError::internal)
 }
 
-async fn write(front: &Front, id: &str, (version, stored): (u64, &Stored)) -> Result<u64, ApiError> {
+async fn write(
+    front: &Front,
+    id: &str,
+    (version, stored): (u64, &Stored),
+) -> Result<u64, ApiError> {
     let bytes = serde_json::to_vec(stored).map_err(ApiError::internal)?;
     let key = DocumentKey::new(PENDING, id);
-    let written = front.store.documents.put_if_version(&key, version, &bytes, clock::now()).await;
+    let written = front
+        .store
+        .documents
+        .put_if_version(&key, version, &bytes, clock::now())
+        .await;
     written.map_err(|error| match error {
         StoreError::Conflict(_) => {
             let message = format!("operation `{id}` was settled by somebody else just now");

@@ -171,7 +171,9 @@ async fn job_rate(
         grants: Grants {
             accounts,
             ..Grants::default()
-        }, rules: Default::default(), two_person: false,
+        },
+        rules: Default::default(),
+        two_person: false,
     };
     let administrator = Principal::account("root").as_admin();
     signer.put_profile(&administrator, spec, false).await?;
@@ -195,7 +197,8 @@ async fn call(signer: Arc<Signer>, name: &'static str, count: Arc<AtomicU64>, st
     let request = SignRequest {
         principal: Principal::account("bench"),
         profile: name.parse().expect("a profile name"),
-        payload: target.to_string().into_bytes(), artifact: Default::default(),
+        payload: target.to_string().into_bytes(),
+        artifact: Default::default(),
     };
     while started.elapsed() < MEASURED {
         signer.sign(request.clone()).await.expect("a signature");

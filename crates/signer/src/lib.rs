@@ -42,11 +42,11 @@ pub use custody::{Custody, CustodyError, KeyAlgorithm, KeyHandle, UnlockSource};
 pub use job::{JobId, JobKind, JobRevocation, JobStatus, RevokedLeaf, SigningJob};
 pub use payload::RefusedPayload;
 pub use principal::{Denial, Principal, PrincipalKind, Workload};
+pub use profile::rules::{Artifact, Rule, RuleId, Rules, Unknown};
 pub use profile::{
     Grants, LeafPolicy, ProfileName, ProfileRevocation, ProfileSpec, ProfileStatus,
     SigningPlatform, SigningPlatformError, SigningProfile,
 };
-pub use profile::rules::{Artifact, Rule, RuleId, Rules, Unknown};
 pub use records::{
     Batch, ExpiryQuery, JobPage, JobQuery, LogEntry, LogHead, LogRecords, MemoryRecords, Records,
     RecordsError, TreeNode,

@@ -98,8 +98,12 @@ impl Principal {
     /// Returns what the caller is.
     pub fn kind(&self) -> PrincipalKind {
         match self {
-            Self { pipeline: Some(_), .. } => PrincipalKind::Run,
-            Self { workload: Some(_), .. } => PrincipalKind::Workload,
+            Self {
+                pipeline: Some(_), ..
+            } => PrincipalKind::Run,
+            Self {
+                workload: Some(_), ..
+            } => PrincipalKind::Workload,
             Self { is_robot: true, .. } => PrincipalKind::Robot,
             _ => PrincipalKind::Person,
         }
@@ -111,6 +115,12 @@ impl Principal {
             is_admin: true,
             ..self
         }
+    }
+
+    /// Returns whether the caller administers this installation. A run of an administrator's
+    /// pipeline is not the administrator.
+    pub fn administers(&self) -> bool {
+        self.is_admin && self.pipeline.is_none() && self.workload.is_none()
     }
 
     /// Returns a text that no other principal has: who a quota counts for. Runs of one pipeline
@@ -154,7 +164,7 @@ pub enum Denial {
         /// The profile.
         profile: ProfileName,
         /// The caller.
-        principal: Principal,
+        principal: Box<Principal>,
     },
     /// The profile has rules, and none of them matches.
     #[error(
@@ -166,7 +176,7 @@ pub enum Denial {
         /// The profile.
         profile: ProfileName,
         /// The caller.
-        principal: Principal,
+        principal: Box<Principal>,
         /// Rules that allow the caller something else.
         near: Vec<NearMiss>,
     },
@@ -180,7 +190,7 @@ pub enum Denial {
         /// The profile.
         profile: ProfileName,
         /// The caller.
-        principal: Principal,
+        principal: Box<Principal>,
         /// The rule.
         rule: RuleId,
         /// Present when the rule is bound to what is not known of the request.
@@ -195,7 +205,7 @@ pub enum Denial {
         /// The profile.
         profile: ProfileName,
         /// The caller.
-        principal: Principal,
+        principal: Box<Principal>,
         /// The rule.
         rule: RuleId,
         /// Its quota.

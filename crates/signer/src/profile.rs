@@ -396,18 +396,28 @@ impl SigningProfile {
     }
 
     fn denial(&self, denial: RuleDenial, principal: Principal) -> Denial {
-        let profile = self.name.clone();
+        let (profile, principal) = (self.name.clone(), Box::new(principal));
         match denial {
             RuleDenial::NoMatch(_) if self.rules.is_empty() => {
                 Denial::NotGranted { profile, principal }
             }
-            RuleDenial::NoMatch(near) => Denial::NoRule { profile, principal, near },
-            RuleDenial::ByRule { rule, uncertain } => {
-                Denial::ByRule { profile, principal, rule, uncertain }
-            }
-            RuleDenial::Quota { rule, quota } => {
-                Denial::Quota { profile, principal, rule, quota }
-            }
+            RuleDenial::NoMatch(near) => Denial::NoRule {
+                profile,
+                principal,
+                near,
+            },
+            RuleDenial::ByRule { rule, uncertain } => Denial::ByRule {
+                profile,
+                principal,
+                rule,
+                uncertain,
+            },
+            RuleDenial::Quota { rule, quota } => Denial::Quota {
+                profile,
+                principal,
+                rule,
+                quota,
+            },
         }
     }
 
@@ -458,7 +468,13 @@ mod tests {
 
     fn authorize(profile: &SigningProfile, principal: &Principal) -> Result<RuleId, Denial> {
         let artifact = &rules::Artifact::default();
-        profile.authorize(RuleRequest { principal, artifact }, |_| 0)
+        profile.authorize(
+            RuleRequest {
+                principal,
+                artifact,
+            },
+            |_| 0,
+        )
     }
 
     #[test]

@@ -146,6 +146,10 @@ pub enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "camelCase")]
 #[non_exhaustive]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "an answer lives until it is written, and never in a collection"
+)]
 pub enum Response {
     /// The signer is there.
     Pong,

@@ -216,8 +216,7 @@ fn open_keys(
 }
 
 fn administrators_only(principal: &Principal, action: &'static str) -> Result<(), SignerError> {
-    // A run of an administrator's pipeline is not the administrator.
-    if principal.is_admin && principal.pipeline.is_none() {
+    if principal.administers() {
         return Ok(());
     }
     let account = principal.account.clone();

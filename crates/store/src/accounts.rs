@@ -92,6 +92,9 @@ pub trait Accounts: Send + Sync {
     /// Removes one token of an account, or all of them. Returns how many.
     async fn delete_tokens(&self, account: &str, id: Option<&str>) -> Result<usize, StoreError>;
 
+    /// Removes all tokens that are worthless at `now`. Returns how many.
+    async fn forget_expired_tokens(&self, now: OffsetDateTime) -> Result<usize, StoreError>;
+
     /// Replaces all grants of an account.
     async fn set_grants(&self, account: &str, grants: &[GrantRow]) -> Result<(), StoreError>;
 

@@ -21,6 +21,7 @@ pub mod queue;
 pub mod repositories;
 pub mod runs;
 pub mod signing;
+pub mod used_tokens;
 
 mod cache;
 mod sqlite;
@@ -38,3 +39,4 @@ pub use queue::Queue;
 pub use repositories::{BlobLinks, Inventory, Repositories};
 pub use runs::Runs;
 pub use signing::SigningRecords;
+pub use used_tokens::UsedTokens;

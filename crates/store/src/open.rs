@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use crate::sqlite::{
     Database, FRONT, SqliteAccessKeys, SqliteAccounts, SqliteDeployments, SqliteDocuments,
-    SqliteQueue, SqliteRepositories, SqliteRuns,
+    SqliteQueue, SqliteRepositories, SqliteRuns, SqliteUsedTokens,
 };
 use crate::{
     AccessKeys, Accounts, BlobBackend, BlobLinks, Blobs, Deployments, Documents, FileBackend,
-    Inventory, Queue, Repositories, Runs, StoreError, Uploads,
+    Inventory, Queue, Repositories, Runs, StoreError, Uploads, UsedTokens,
 };
 
 /// What the front keeps. Cheap to clone.
@@ -29,6 +29,8 @@ pub struct Store {
     pub accounts: Arc<dyn Accounts>,
     /// Access keys, and the account numbers of accounts.
     pub access_keys: Arc<dyn AccessKeys>,
+    /// Foreign tokens that were used.
+    pub used_tokens: Arc<dyn UsedTokens>,
     /// Work for workers.
     pub queue: Arc<dyn Queue>,
     /// Runs of pipelines.
@@ -70,6 +72,7 @@ impl Store {
             links: repositories,
             accounts: Arc::new(SqliteAccounts(Arc::clone(&database))),
             access_keys: Arc::new(SqliteAccessKeys(Arc::clone(&database))),
+            used_tokens: Arc::new(SqliteUsedTokens(Arc::clone(&database))),
             queue: Arc::new(SqliteQueue(Arc::clone(&database))),
             runs: Arc::new(SqliteRuns(Arc::clone(&database))),
             deployments: Arc::new(SqliteDeployments(Arc::clone(&database))),

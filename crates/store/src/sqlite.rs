@@ -10,6 +10,7 @@ mod migrations;
 mod queue;
 mod repositories;
 mod runs;
+mod used_tokens;
 mod writer;
 
 pub(crate) use database::Database;
@@ -31,6 +32,10 @@ over_database!(
 over_database!(
     /// Access keys in SQLite.
     SqliteAccessKeys
+);
+over_database!(
+    /// Used tokens in SQLite.
+    SqliteUsedTokens
 );
 over_database!(
     /// The queue in SQLite.

@@ -13,6 +13,7 @@ mod queue;
 mod repositories;
 mod runs;
 mod uploads;
+mod used_tokens;
 
 pub use access_keys::access_keys;
 pub use accounts::accounts;
@@ -23,6 +24,7 @@ pub use queue::queue;
 pub use repositories::repositories;
 pub use runs::runs;
 pub use uploads::uploads;
+pub use used_tokens::used_tokens;
 
 use time::{Duration, OffsetDateTime};
 
@@ -35,6 +37,7 @@ pub async fn everything(store: &Store) {
     repositories(store).await;
     accounts(&*store.accounts).await;
     access_keys(store).await;
+    used_tokens(&*store.used_tokens).await;
     queue(&*store.queue).await;
     runs(store).await;
     deployments(&*store.deployments).await;

@@ -25,6 +25,7 @@ pub use algorithm::{SignatureAlgorithm, SigningScheme};
 
 pub mod dsse;
 pub mod jws;
+pub mod jwt;
 pub use jws::EnvelopeRequest;
 
 pub mod certificate;

@@ -165,7 +165,9 @@ async fn issue(
         expires_in_secs: expires_in,
     };
     let control = context.control(None).await?;
-    Ok(control.post(&format!("{}/tokens", path(name)), &request).await?)
+    Ok(control
+        .post(&format!("{}/tokens", path(name)), &request)
+        .await?)
 }
 
 async fn set(set: Set, context: &Context) -> Result<ExitCode, CliError> {
@@ -191,7 +193,10 @@ async fn set(set: Set, context: &Context) -> Result<ExitCode, CliError> {
 
 fn path(name: &str) -> String {
     // The server refuses names that would need escapes; a slash must not lead elsewhere.
-    format!("api/v1/accounts/{}", name.replace(['/', '?', '#', '%'], "_"))
+    format!(
+        "api/v1/accounts/{}",
+        name.replace(['/', '?', '#', '%'], "_")
+    )
 }
 
 fn kind_of(robot: bool) -> AccountKind {
@@ -211,13 +216,19 @@ fn parse_kind(text: &str) -> Result<AccountKind, String> {
 
 fn read_password() -> Result<String, CliError> {
     let mut text = String::new();
-    let read = std::io::stdin().take(MAX_PASSWORD_BYTES).read_to_string(&mut text);
+    let read = std::io::stdin()
+        .take(MAX_PASSWORD_BYTES)
+        .read_to_string(&mut text);
     read.map_err(|e| CliError::usage("standard input is not a password").because(e))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn words(account: &Account) -> [String; 4] {
-    let groups: Vec<String> = account.groups.iter().map(|one| render::sanitise(one)).collect();
+    let groups: Vec<String> = account
+        .groups
+        .iter()
+        .map(|one| render::sanitise(one))
+        .collect();
     [
         render::sanitise(&account.name),
         format!("{:?}", account.kind).to_lowercase(),
@@ -228,7 +239,9 @@ fn words(account: &Account) -> [String; 4] {
 
 fn table(accounts: &[Account]) -> String {
     let mut table = Table::new(["NAME", "KIND", "ADMIN", "GROUPS"]);
-    accounts.iter().for_each(|account| table.row(words(account)));
+    accounts
+        .iter()
+        .for_each(|account| table.row(words(account)));
     table.draw()
 }
 

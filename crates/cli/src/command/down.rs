@@ -8,10 +8,10 @@ use pipeline::project::Project;
 use serde::Serialize;
 use server::api::projects::RemovedProject;
 
+use super::pending::Answer;
 use super::up::absolute;
 use crate::background;
 use crate::context::{Context, read_file};
-use super::pending::Answer;
 use crate::error::{CliError, Kind};
 use crate::exit::ExitCode;
 
@@ -101,8 +101,9 @@ async fn remove(control: &ControlClient, name: &str) -> Result<Option<RemovedPro
         Ok(Answer::Pending(answer)) => {
             let id = &answer.pending.id;
             let message = format!("removing project `{name}` waits for a second person");
-            Err(CliError::new(Kind::Conflict, message)
-                .hint(format!("let another administrator look at `countersign pending show {id}`")))
+            Err(CliError::new(Kind::Conflict, message).hint(format!(
+                "let another administrator look at `countersign pending show {id}`"
+            )))
         }
         Err(ControlError::Refused { status: 404, .. }) => Ok(None),
         Err(error) => Err(error.into()),

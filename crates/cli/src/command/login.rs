@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Read, Write};
+use std::path::{Path, PathBuf};
 
 use client::credentials::{Credential, Credentials, DockerConfig};
 use client::{RegistryClient, RegistryOptions};
 use oci::Registry;
 use serde::Serialize;
+use server::api::oidc::{ForeignToken, WorkloadToken};
 
-use crate::context::Context;
+use crate::context::{Context, read_file};
 use crate::error::CliError;
 use crate::exit::ExitCode;
+use crate::render;
 use crate::render::terminal;
 
 /// The longest password that is read, in bytes. The longest tokens (ECR) have a few thousand.
@@ -31,6 +34,10 @@ pub(crate) struct Args {
     /// Read the password or token from standard input.
     #[arg(long)]
     password_stdin: bool,
+    /// Exchange the token of a CI system in FILE for a short-lived one of a Countersign server,
+    /// which signs where rules name the workload.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["username", "password_stdin"])]
+    oidc_token_file: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -41,6 +48,9 @@ struct LoggedIn {
 
 /// Logs in.
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
+    if let Some(file) = &args.oidc_token_file {
+        return exchange(file, args.registry, context).await;
+    }
     let (username, password) = ask(&args, context)?;
     let credential = Credential::Basic {
         username: username.clone(),
@@ -56,6 +66,39 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
     load(context)?.store(&registry, &credential).await?;
     context.print(&LoggedIn { registry, username }, |done| {
         format!("logged in to {} as {}\n", done.registry, done.username)
+    })?;
+    Ok(ExitCode::Done)
+}
+
+/// The registry is not tried with the new token: it may open nothing there but signing.
+async fn exchange(
+    file: &Path,
+    registry: Registry,
+    context: &Context,
+) -> Result<ExitCode, CliError> {
+    let text = String::from_utf8(read_file(file)?);
+    let text = text.map_err(|e| CliError::usage("the file does not hold a token").because(e))?;
+    let request = ForeignToken {
+        token: text.trim().to_owned(),
+    };
+    let control = context.anonymous_control(&registry)?;
+    let token: WorkloadToken = control.post("api/v1/oidc/token", &request).await?;
+    let credential = Credential::Basic {
+        username: token.account.clone(),
+        password: token.token.into(),
+    };
+    load(context)?.store(&registry, &credential).await?;
+    let done = LoggedIn {
+        registry,
+        username: token.account,
+    };
+    context.print(&done, |done| {
+        let subject = render::sanitise(&token.workload.subject);
+        let until = render::time(token.expires_at);
+        format!(
+            "logged in to {} as workload {subject} until {until}\n",
+            done.registry
+        )
     })?;
     Ok(ExitCode::Done)
 }

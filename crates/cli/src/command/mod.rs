@@ -12,6 +12,7 @@ mod custody;
 mod discover;
 mod down;
 mod list;
+mod oidc;
 pub(crate) mod pending;
 mod profile;
 mod pull;
@@ -85,6 +86,7 @@ commands! {
     Trust => trust,
     Gate => gate,
     Account => account,
+    Oidc => oidc,
     Profile => profile,
     Signature => signature,
     Pending => pending,

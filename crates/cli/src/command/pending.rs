@@ -106,18 +106,24 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
         Action::Confirm { id, digest } => {
             let request = Confirmation { digest };
             let done: serde_json::Value = control.post(&path(&id, "/confirm"), &request).await?;
-            context.print(&done, |_| format!("confirmed and done: {}\n", render::sanitise(&id)))?;
+            context.print(&done, |_| {
+                format!("confirmed and done: {}\n", render::sanitise(&id))
+            })?;
         }
         Action::Withdraw { id } => {
             let empty = serde_json::json!({});
             let one: PendingOperation = control.post(&path(&id, "/withdraw"), &empty).await?;
-            context.print(&one, |one| format!("withdrawn: {}\n", render::sanitise(&one.summary)))?;
+            context.print(&one, |one| {
+                format!("withdrawn: {}\n", render::sanitise(&one.summary))
+            })?;
         }
         Action::Require { switch: None } => {
             let setting: TwoPersonSetting = control.get("api/v1/settings/two-person").await?;
             context.print(&setting, setting_text)?;
         }
-        Action::Require { switch: Some(required) } => {
+        Action::Require {
+            switch: Some(required),
+        } => {
             let request = TwoPersonSetting { required };
             let answer = control.put("api/v1/settings/two-person", &request).await?;
             return done_or_pending(context, answer, setting_text);
@@ -174,19 +180,35 @@ fn shown(one: &PendingOperation) -> String {
         ("id", one.id.clone()),
         ("state", state(&one.state)),
         ("what", render::sanitise(&one.summary)),
-        ("requested", format!("by {} at {}", render::sanitise(&one.requested_by), render::time(one.requested_at))),
+        (
+            "requested",
+            format!(
+                "by {} at {}",
+                render::sanitise(&one.requested_by),
+                render::time(one.requested_at)
+            ),
+        ),
         ("until", render::time(one.expires_at)),
     ];
     if let (Some(by), Some(at)) = (&one.settled_by, one.settled_at) {
-        lines.push(("settled", format!("by {} at {}", render::sanitise(by), render::time(at))));
+        lines.push((
+            "settled",
+            format!("by {} at {}", render::sanitise(by), render::time(at)),
+        ));
     }
     if let Some(failure) = &one.failure {
         lines.push(("failed", render::sanitise(failure)));
     }
     lines.push(("digest", one.digest.to_string()));
-    let head: String = lines.iter().map(|(name, value)| format!("{name:<10} {value}\n")).collect();
+    let head: String = lines
+        .iter()
+        .map(|(name, value)| format!("{name:<10} {value}\n"))
+        .collect();
     let next = match one.state {
-        OperationState::Waiting => format!("confirm it with `countersign pending confirm {} --digest {}`\n", one.id, one.digest),
+        OperationState::Waiting => format!(
+            "confirm it with `countersign pending confirm {} --digest {}`\n",
+            one.id, one.digest
+        ),
         _ => String::new(),
     };
     format!("{head}\n{}\n{next}", render::sanitise_lines(&operation))

@@ -130,7 +130,12 @@ async fn create(create: Create, context: &Context) -> Result<ExitCode, CliError>
             accounts: create.accounts.into_iter().collect(),
             pipelines: create.pipelines.into_iter().collect(),
         },
-        rules: create.rules.as_deref().map(rules::load).transpose()?.unwrap_or_default(),
+        rules: create
+            .rules
+            .as_deref()
+            .map(rules::load)
+            .transpose()?
+            .unwrap_or_default(),
         two_person: create.two_person,
         replace: create.replace,
     };
@@ -227,7 +232,12 @@ fn leaf(policy: LeafPolicy) -> String {
 fn granted(profile: &signer::SigningProfile) -> String {
     let grants = &profile.grants;
     if !profile.rules.is_empty() {
-        let ids: Vec<&str> = profile.rules.as_slice().iter().map(|rule| rule.id.as_str()).collect();
+        let ids: Vec<&str> = profile
+            .rules
+            .as_slice()
+            .iter()
+            .map(|rule| rule.id.as_str())
+            .collect();
         return format!("rules {}", ids.join(", "));
     }
     let accounts = grants.accounts.iter().map(|name| render::sanitise(name));

@@ -93,7 +93,9 @@ fn shown(job: &SigningJob) -> String {
         ("asked by", render::sanitise(&job.caller.describe())),
         (
             "rule",
-            job.rule.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+            job.rule
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), ToString::to_string),
         ),
         ("leaf", job.leaf_sha256.clone()),
     ];

@@ -7,11 +7,11 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use super::pending::{Answer, done_or_pending};
 use client::control::{ControlClient, ControlError};
 use pipeline::project::{Project, RelativePath};
 use serde::Serialize;
 use server::api::accounts::IssuedToken;
-use super::pending::{Answer, done_or_pending};
 use server::api::projects::{AppliedProject, ApplyProject, ShownProject};
 
 use super::db;

@@ -107,6 +107,7 @@ fn an_image_is_signed_verified_and_revoked() {
     expires   <time>
     profile   ci-build (…)
     asked by  account `admin`
+    rule      grants
     leaf      …
     revoked   <time> by account `admin`: built by mistake
     ");

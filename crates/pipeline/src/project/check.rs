@@ -7,8 +7,8 @@ use gate::yaml::Mistake;
 use oci::MediaType;
 
 use super::{
-    Account, Action, Approval, Container, Environment, Name, Pipeline, Profile, Project, RelativePath,
-    SignWhat, Trigger, Work,
+    Account, Action, Approval, Container, Environment, Name, Pipeline, Profile, Project,
+    RelativePath, SignWhat, Trigger, Work,
 };
 
 /// The most accounts, profiles, repositories, environments, policies, pipelines, stages of a
@@ -191,7 +191,10 @@ impl<'a> Found<'a> {
         }
         let name = &profile.name;
         if !profile.pipelines.is_empty() {
-            self.add(format!("{at}.pipelines"), "says nothing beside `rules`: name the pipelines in a rule");
+            self.add(
+                format!("{at}.pipelines"),
+                "says nothing beside `rules`: name the pipelines in a rule",
+            );
         }
         let mut accounts = self.project.accounts.iter();
         if let Some(account) = accounts.find(|account| account.profiles.contains(name)) {

@@ -174,13 +174,15 @@ async fn create(
 ) -> Result<Response, ApiError> {
     caller.require_admin()?;
     check_new(&front, &account.name).await?;
-    let create = true;
+    let (account, create) = (Box::new(account), true);
     two_person::submit(&front, &caller, Operation::PutAccount { account, create }).await
 }
 
 async fn check_new(front: &FrontState, name: &str) -> Result<(), ApiError> {
     match front.store.accounts.account(name).await.map_err(failed)? {
-        Some(_) => Err(ApiError::conflict(format!("account `{name}` exists already"))),
+        Some(_) => Err(ApiError::conflict(format!(
+            "account `{name}` exists already"
+        ))),
         None => Ok(()),
     }
 }
@@ -211,7 +213,7 @@ async fn replace(
     if account.password.is_some() {
         two_person::guard_credentials(&front, &caller, &name).await?;
     }
-    let create = false;
+    let (account, create) = (Box::new(account), false);
     two_person::submit(&front, &caller, Operation::PutAccount { account, create }).await
 }
 

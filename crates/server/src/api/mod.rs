@@ -16,6 +16,7 @@ pub mod gate;
 pub mod git;
 pub mod health;
 pub mod log;
+pub mod oidc;
 pub mod pending;
 pub mod projects;
 pub mod runs;
@@ -29,6 +30,7 @@ pub fn routes() -> Router<Front> {
         .merge(health::routes())
         .merge(accounts::routes())
         .merge(advisories::routes())
+        .merge(oidc::routes())
         .merge(pending::routes())
         .merge(signing::routes())
         .merge(log::routes())

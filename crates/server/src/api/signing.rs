@@ -4,9 +4,9 @@
 //! only what the signer cannot know: the limits of the token that was sent, and that a run signs
 //! nothing but what it made itself.
 
+mod artifact;
 mod grants;
 mod pki;
-mod artifact;
 mod principal;
 mod profiles;
 mod rules;
@@ -27,15 +27,15 @@ use signer::{
 };
 use time::OffsetDateTime;
 
+pub use artifact::known_artifact;
+pub(crate) use artifact::stored_artifact;
 pub use grants::keep_grants;
 pub(crate) use grants::{front_principal, profiles_to_regrant};
 pub(crate) use principal::{check_limits, check_made_by_run, of_caller};
 pub use principal::{pipeline_principal, qualified_pipeline};
 pub use profiles::put_profile;
-pub use rules::{Asker, ProfileRules, RuleQuestion};
-pub use artifact::known_artifact;
-pub(crate) use artifact::stored_artifact;
 pub(crate) use profiles::shown_profile;
+pub use rules::{Asker, ProfileRules, RuleQuestion};
 pub(crate) use rules::{checked_groups, put_rules};
 pub use signatures::{attest, sign};
 pub use signer::{SignedEnvelope, SigningJob};

@@ -410,7 +410,9 @@ impl Authenticator {
             });
         }
         let account = self.accounts.account(&row.account).await;
-        let account = account.map_err(AuthFailure::Store)?.ok_or(AuthFailure::Invalid)?;
+        let account = account
+            .map_err(AuthFailure::Store)?
+            .ok_or(AuthFailure::Invalid)?;
         let rows = self.accounts.grants(&row.account).await;
         Ok(Caller {
             grants: Grants {

@@ -294,7 +294,9 @@ impl Caller {
         if self.run.is_none() && self.workload.is_none() && !self.worker {
             return Ok(());
         }
-        Err(ApiError::denied("a run's, workload's or worker's token cannot do this"))
+        Err(ApiError::denied(
+            "a run's, workload's or worker's token cannot do this",
+        ))
     }
 }
 

@@ -234,7 +234,10 @@ fn administrator() -> Principal {
 
 async fn put_profiles(front: &Front, stored: &Stored) -> Result<(), ApiError> {
     let project = &stored.project;
-    let specs = project.profiles.iter().map(|one| profile_spec(project, one));
+    let specs = project
+        .profiles
+        .iter()
+        .map(|one| profile_spec(project, one));
     // All are read before the first is put.
     for spec in specs.collect::<Result<Vec<_>, _>>()? {
         front

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use client::witness::WitnessAddress;
 use serde::{Deserialize, Serialize};
 use store::accounts::{AccountRow, TokenRow};
-use store::{Accounts, Store, Uploads};
+use store::{Accounts, Store};
 use tokio::sync::watch;
 
 use crate::auth::{NewToken, hash_token};
@@ -70,7 +70,7 @@ pub async fn run(settings: FrontSettings, stop: watch::Receiver<bool>) -> anyhow
         signer_socket: settings.signer_socket,
         worker_token_hash: settings.worker_token_hash,
     });
-    let sweeper = tokio::spawn(sweep(front.store.uploads.clone()));
+    let sweeper = tokio::spawn(sweep(front.store.clone()));
     let control = tokio::spawn(crate::control::run(front.clone(), stop.clone()));
     let witnesses = tokio::spawn(crate::transparency::run(
         front.clone(),
@@ -130,12 +130,15 @@ async fn make_administrator(accounts: &dyn Accounts, token: &str) -> anyhow::Res
     Ok(())
 }
 
-/// Drops uploads that nobody went on with.
-async fn sweep(uploads: Uploads) {
+/// Drops uploads that nobody went on with, and tokens that are over.
+async fn sweep(store: Store) {
     let mut ticks = tokio::time::interval(SWEEP_PERIOD);
     loop {
         ticks.tick().await;
-        match uploads.expire(clock::now() - UPLOAD_LIFE).await {
+        if let Err(error) = store.accounts.forget_expired_tokens(clock::now()).await {
+            tracing::warn!(error = crate::error::chain(&error), "token sweep");
+        }
+        match store.uploads.expire(clock::now() - UPLOAD_LIFE).await {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "dropped uploads that rested for a day"),
             Err(error) => tracing::warn!(error = crate::error::chain(&error), "upload sweep"),

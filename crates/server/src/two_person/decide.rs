@@ -50,14 +50,25 @@ pub(crate) async fn guard_credentials(
 /// Sets whether the whole installation asks for two persons.
 pub(super) async fn require(front: &Front, required: bool) -> Result<(), ApiError> {
     let accounts = front.store.accounts.accounts().await?;
-    let persons = accounts.iter().filter(|row| row.administrator && !row.is_robot);
+    let persons = accounts
+        .iter()
+        .filter(|row| row.administrator && !row.is_robot);
     if required && persons.count() < 2 {
-        let message = "fewer than two persons administer this server: nobody could confirm anything";
+        let message =
+            "fewer than two persons administer this server: nobody could confirm anything";
         return Err(ApiError::conflict(message)
             .hint("make another administrator first: `countersign account create NAME --admin`"));
     }
-    let word: &[u8] = if required { b"required" } else { b"not required" };
-    front.store.documents.put(&key(), word, clock::now()).await?;
+    let word: &[u8] = if required {
+        b"required"
+    } else {
+        b"not required"
+    };
+    front
+        .store
+        .documents
+        .put(&key(), word, clock::now())
+        .await?;
     Ok(())
 }
 
@@ -67,6 +78,8 @@ pub(super) async fn takes_two(front: &Front, operation: &Operation) -> Result<bo
     match operation {
         // One person may make it stricter.
         Operation::RequireTwo { required } => Ok(everywhere && !required),
+        // Whoever chooses the keys is every workload that a rule names.
+        Operation::PutIssuer { .. } | Operation::RemoveIssuer { .. } => Ok(everywhere),
         Operation::PutProfile(new) => {
             let known = find(front, &new.name).await?;
             Ok(known.is_some_and(|known| everywhere || known.two_person))
@@ -112,7 +125,9 @@ async fn put_account(front: &Front, everywhere: bool, new: &NewAccount) -> Resul
     }
     let known = front.store.accounts.account(&new.name).await?;
     let is_admin = new.grants.admin || known.as_ref().is_some_and(|row| row.administrator);
-    let (groups, robot) = known.map(|row| (row.groups, row.is_robot)).unwrap_or_default();
+    let (groups, robot) = known
+        .map(|row| (row.groups, row.is_robot))
+        .unwrap_or_default();
     let becomes_person = robot && new.kind == AccountKind::Person;
     Ok(is_admin || groups != new.groups || !regrants.is_empty() || becomes_person)
 }
@@ -143,8 +158,16 @@ async fn apply_project(
     }
     let mut names = project_profiles(front, name).await?;
     if let Ok(project) = pipeline::project::Project::parse(&new.text) {
-        names.extend(project.profiles.iter().map(|profile| profile.name.to_string()));
-        let has_groups = project.accounts.iter().any(|account| !account.groups.is_empty());
+        names.extend(
+            project
+                .profiles
+                .iter()
+                .map(|profile| profile.name.to_string()),
+        );
+        let has_groups = project
+            .accounts
+            .iter()
+            .any(|account| !account.groups.is_empty());
         if everywhere && has_groups {
             return Ok(true);
         }
@@ -154,7 +177,8 @@ async fn apply_project(
 
 async fn any_guarded(front: &Front, everywhere: bool, names: &[String]) -> Result<bool, ApiError> {
     let all = front.signer.profiles(front_principal()).await?;
-    let concerned = |profile: &SigningProfile| names.iter().any(|name| name == profile.name.as_str());
+    let concerned =
+        |profile: &SigningProfile| names.iter().any(|name| name == profile.name.as_str());
     let mut concerned = all.iter().filter(|profile| concerned(profile));
     Ok(concerned.any(|profile| everywhere || profile.two_person))
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use signer::{JobId, ProfileName, Rules};
 
 use crate::api::accounts::NewAccount;
+use crate::api::oidc::NewIssuer;
 use crate::api::projects::ApplyProject;
 use crate::api::signing::{NewProfile, RevokeProfile, RevokeSignature};
 use crate::error::ApiError;
@@ -44,7 +45,7 @@ pub enum Operation {
     /// Make or replace an account.
     PutAccount {
         /// The account as it is to be.
-        account: NewAccount,
+        account: Box<NewAccount>,
         /// Whether it must not exist yet.
         create: bool,
     },
@@ -65,6 +66,16 @@ pub enum Operation {
         /// Its name.
         name: String,
     },
+    /// Trust an issuer of workload identities, or change its settings.
+    PutIssuer {
+        /// The issuer.
+        issuer: NewIssuer,
+    },
+    /// Trust an issuer no more.
+    RemoveIssuer {
+        /// Its id.
+        id: String,
+    },
     /// Ask for two persons from then on, or no longer.
     RequireTwo {
         /// Whether two are needed.
@@ -79,7 +90,10 @@ impl Operation {
             Self::PutProfile(new) => format!("put signing profile `{}`", new.name),
             Self::PutRules { profile, .. } => format!("change the rules of profile `{profile}`"),
             Self::CancelProfile { profile } => format!("cancel profile `{profile}`"),
-            Self::RevokeProfile { profile, revocation } => {
+            Self::RevokeProfile {
+                profile,
+                revocation,
+            } => {
                 format!("revoke profile `{profile}`: {}", revocation.reason)
             }
             Self::RevokeSignature { job, revocation } => {
@@ -89,6 +103,8 @@ impl Operation {
             Self::RemoveAccount { name } => format!("remove account `{name}`"),
             Self::ApplyProject { name, .. } => format!("apply project `{name}`"),
             Self::RemoveProject { name } => format!("remove project `{name}`"),
+            Self::PutIssuer { issuer } => format!("trust issuer `{}`", issuer.issuer),
+            Self::RemoveIssuer { id } => format!("trust issuer `{id}` no more"),
             Self::RequireTwo { required: true } => "require two persons".to_owned(),
             Self::RequireTwo { required: false } => "no longer require two persons".to_owned(),
         }
@@ -98,7 +114,8 @@ impl Operation {
     pub(super) fn check_may_wait(&self) -> Result<(), ApiError> {
         match self {
             Self::PutAccount { account, .. } if account.password.is_some() => {
-                let message = "this takes two persons, and a password is not kept until the second has come";
+                let message =
+                    "this takes two persons, and a password is not kept until the second has come";
                 Err(ApiError::usage(message).hint("leave the password out, and set it afterwards"))
             }
             _ => Ok(()),

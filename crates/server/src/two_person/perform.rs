@@ -10,6 +10,7 @@ use super::{Operation, Stored, decide};
 use crate::api::{accounts, projects, signing};
 use crate::auth::Caller;
 use crate::error::ApiError;
+use crate::oidc;
 use crate::state::Front;
 
 /// In whose name an operation is done.
@@ -69,38 +70,76 @@ pub(super) async fn perform(
         }
         Operation::PutRules { profile, rules } => {
             let profile = signing::put_rules(front, principal, (profile, rules)).await?;
-            Ok(answer(StatusCode::OK, signing::shown_profile(front, profile).await?))
+            Ok(answer(
+                StatusCode::OK,
+                signing::shown_profile(front, profile).await?,
+            ))
         }
         Operation::CancelProfile { profile } => {
             let profile = front.signer.cancel_profile(principal, profile).await?;
-            Ok(answer(StatusCode::OK, signing::shown_profile(front, profile).await?))
+            Ok(answer(
+                StatusCode::OK,
+                signing::shown_profile(front, profile).await?,
+            ))
         }
-        Operation::RevokeProfile { profile, revocation } => {
+        Operation::RevokeProfile {
+            profile,
+            revocation,
+        } => {
             let what = (revocation.from, revocation.reason);
-            let profile = front.signer.revoke_profile(principal, profile, what).await?;
-            Ok(answer(StatusCode::OK, signing::shown_profile(front, profile).await?))
+            let profile = front
+                .signer
+                .revoke_profile(principal, profile, what)
+                .await?;
+            Ok(answer(
+                StatusCode::OK,
+                signing::shown_profile(front, profile).await?,
+            ))
         }
         Operation::RevokeSignature { job, revocation } => {
             let what = (revocation.reason, revocation.whole_leaf);
-            Ok(answer(StatusCode::OK, front.signer.revoke_job(principal, job, what).await?))
+            Ok(answer(
+                StatusCode::OK,
+                front.signer.revoke_job(principal, job, what).await?,
+            ))
         }
         Operation::PutAccount { account, create } => {
-            let status = if create { StatusCode::CREATED } else { StatusCode::OK };
-            Ok(answer(status, accounts::put_checked(front, (account, create)).await?))
+            let status = if create {
+                StatusCode::CREATED
+            } else {
+                StatusCode::OK
+            };
+            Ok(answer(
+                status,
+                accounts::put_checked(front, (*account, create)).await?,
+            ))
         }
         Operation::RemoveAccount { name } => {
             accounts::remove_checked(front, &author.caller, &name).await?;
             Ok(StatusCode::NO_CONTENT.into_response())
         }
-        Operation::ApplyProject { name, project } => {
-            Ok(answer(StatusCode::OK, projects::apply_checked(front, (name, project)).await?))
-        }
-        Operation::RemoveProject { name } => {
-            Ok(answer(StatusCode::OK, projects::remove_now(front, name).await?))
+        Operation::ApplyProject { name, project } => Ok(answer(
+            StatusCode::OK,
+            projects::apply_checked(front, (name, project)).await?,
+        )),
+        Operation::RemoveProject { name } => Ok(answer(
+            StatusCode::OK,
+            projects::remove_now(front, name).await?,
+        )),
+        Operation::PutIssuer { issuer } => Ok(answer(
+            StatusCode::OK,
+            oidc::put(front, (issuer, None)).await?,
+        )),
+        Operation::RemoveIssuer { id } => {
+            oidc::remove(front, &id).await?;
+            Ok(StatusCode::NO_CONTENT.into_response())
         }
         Operation::RequireTwo { required } => {
             decide::require(front, required).await?;
-            Ok(answer(StatusCode::OK, crate::api::pending::TwoPersonSetting { required }))
+            Ok(answer(
+                StatusCode::OK,
+                crate::api::pending::TwoPersonSetting { required },
+            ))
         }
     }
 }

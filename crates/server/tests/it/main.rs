@@ -16,13 +16,14 @@ mod listings;
 mod log;
 mod manifests;
 mod names;
+mod oidc;
 mod operation;
 mod referrers;
 mod restart;
 mod rules;
 mod signing;
-mod two_person;
 mod tls;
+mod two_person;
 mod uploads;
 mod workshop;
 

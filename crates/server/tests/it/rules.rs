@@ -45,7 +45,9 @@ async fn the_repository_and_type_are_verified_and_never_believed() {
     let signed = fixture.sign_in(&image, Some("apps/shop")).await;
     assert_eq!(signed.status, 201, "{signed:?}");
     let job = signed.json()["job"].as_str().unwrap().to_owned();
-    let shown = fixture.get(&fixture.dev, &format!("signatures/{job}")).await;
+    let shown = fixture
+        .get(&fixture.dev, &format!("signatures/{job}"))
+        .await;
     assert_eq!(shown.json()["rule"], "apps");
 
     for (digest, repository, expected) in [
@@ -53,13 +55,24 @@ async fn the_repository_and_type_are_verified_and_never_believed() {
         // It lies somewhere else than the client says.
         (&other, Some("apps/shop"), "the digest is not a manifest"),
         (&image, Some("apps/none"), "the digest is not a manifest"),
-        (&other, Some("tools/x"), "it is not about repository `tools/x`"),
-        (&oci::Digest::sha256(b"elsewhere"), Some("apps/shop"), "the digest is not a manifest"),
+        (
+            &other,
+            Some("tools/x"),
+            "it is not about repository `tools/x`",
+        ),
+        (
+            &oci::Digest::sha256(b"elsewhere"),
+            Some("apps/shop"),
+            "the digest is not a manifest",
+        ),
     ] {
         let denied = fixture.sign_in(digest, repository).await;
         assert_eq!(error(&denied), "403 no-rule-matches", "{denied:?}");
         assert!(denied.message().contains(expected), "{denied:?}");
-        assert!(denied.message().contains("rule `apps` would match"), "{denied:?}");
+        assert!(
+            denied.message().contains("rule `apps` would match"),
+            "{denied:?}"
+        );
     }
 }
 
@@ -68,12 +81,19 @@ async fn the_type_is_that_of_the_stored_manifest() {
     let fixture = Fixture::start().await;
     // The client says `sbom/example`; the configuration of the stored image is `example/config`.
     fixture
-        .rules(json!([{"id": "sboms", "allow": {"accounts": ["dev"]}, "artifactTypes": ["sbom/*"]}]))
+        .rules(
+            json!([{"id": "sboms", "allow": {"accounts": ["dev"]}, "artifactTypes": ["sbom/*"]}]),
+        )
         .await;
     let image = fixture.server.push_image("apps/shop", "1", "one").await;
-    let denied = fixture.sign_in(&oci::Digest::sha256(&image), Some("apps/shop")).await;
+    let denied = fixture
+        .sign_in(&oci::Digest::sha256(&image), Some("apps/shop"))
+        .await;
     assert_eq!(error(&denied), "403 no-rule-matches");
-    assert!(denied.message().contains("type `example/config`"), "{denied:?}");
+    assert!(
+        denied.message().contains("type `example/config`"),
+        "{denied:?}"
+    );
 }
 
 #[tokio::test]
@@ -83,7 +103,10 @@ async fn a_repository_that_one_may_not_read_is_not_known() {
         .rules(json!([{"id": "eve", "allow": {"accounts": ["eve"]}, "repositories": ["**"]}]))
         .await;
     let image = fixture.server.push_image("apps/shop", "1", "one").await;
-    let eve = fixture.server.account("eve", json!({"pull": ["tools/**"]})).await;
+    let eve = fixture
+        .server
+        .account("eve", json!({"pull": ["tools/**"]}))
+        .await;
     let denied = fixture.sign(&eve, &oci::Digest::sha256(&image)).await;
     assert_eq!(error(&denied), "403 no-rule-matches");
     assert!(denied.message().contains("that you may read"), "{denied:?}");
@@ -107,7 +130,9 @@ async fn groups_and_kinds_of_accounts_reach_the_rules() {
         ("person", json!(["release"])),
         ("robot", json!(["release"])),
     ] {
-        let put = fixture.put(&admin, "accounts/dev", account(kind, groups.clone())).await;
+        let put = fixture
+            .put(&admin, "accounts/dev", account(kind, groups.clone()))
+            .await;
         assert_eq!(put.status, 200, "{put:?}");
         assert_eq!(put.json()["kind"], kind);
         said.push(match fixture.sign(&fixture.dev, &digest).await {
@@ -116,7 +141,9 @@ async fn groups_and_kinds_of_accounts_reach_the_rules() {
         });
     }
     assert_eq!(said, ["403 no-rule-matches", "201", "403 rule-denies"]);
-    let bad = fixture.put(&admin, "accounts/dev", account("person", json!(["A B"]))).await;
+    let bad = fixture
+        .put(&admin, "accounts/dev", account("person", json!(["A B"])))
+        .await;
     assert_eq!(error(&bad), "400 bad-request");
 }
 
@@ -139,13 +166,18 @@ async fn a_test_says_which_rule_decides() {
     fixture.rules(bound()).await;
     let admin = fixture.server.admin.clone();
     let ask = async |question: Value| {
-        let answer = fixture.post(&admin, "profiles/ci-build/rules/test", question).await;
+        let answer = fixture
+            .post(&admin, "profiles/ci-build/rules/test", question)
+            .await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json()
     };
     let stored = json!({"asker": {"account": "dev"}, "repository": "apps/shop", "artifactType": "example/x"});
     let allowed = ask(stored.clone()).await;
-    assert_eq!((&allowed["allowed"], &allowed["rule"]), (&json!(true), &json!("apps")));
+    assert_eq!(
+        (&allowed["allowed"], &allowed["rule"]),
+        (&json!(true), &json!("apps"))
+    );
     let bare = ask(json!({"asker": {"account": "dev"}})).await;
     assert_eq!(bare["allowed"], false);
     assert_eq!(
@@ -159,11 +191,18 @@ async fn a_test_says_which_rule_decides() {
     assert_eq!(run["steps"][0]["misses"][0], "it does not name the caller");
     let mut tried = stored;
     tried["rules"] = json!([{"id": "closed", "deny": {"anyone": true}}]);
-    assert_eq!(ask(tried).await["reason"], "rule `closed` of profile `ci-build` denies account `dev` this");
-    let own = fixture.post(&fixture.dev, "profiles/ci-build/rules/test", json!({})).await;
+    assert_eq!(
+        ask(tried).await["reason"],
+        "rule `closed` of profile `ci-build` denies account `dev` this"
+    );
+    let own = fixture
+        .post(&fixture.dev, "profiles/ci-build/rules/test", json!({}))
+        .await;
     assert_eq!(own.status, 200);
     let nosy = json!({"asker": {"account": "admin"}});
-    let nosy = fixture.post(&fixture.dev, "profiles/ci-build/rules/test", nosy).await;
+    let nosy = fixture
+        .post(&fixture.dev, "profiles/ci-build/rules/test", nosy)
+        .await;
     assert_eq!(nosy.status, 403);
 }
 
@@ -173,11 +212,16 @@ async fn rules_and_grants_exclude_each_other() {
     let admin = fixture.server.admin.clone();
     let shown = fixture.get(&admin, "profiles/ci-build/rules").await.json();
     assert_eq!(shown["ofGrants"], true);
-    assert_eq!(shown["rules"], json!([{"id": "grants", "allow": {"accounts": ["dev"]}}]));
+    assert_eq!(
+        shown["rules"],
+        json!([{"id": "grants", "allow": {"accounts": ["dev"]}}])
+    );
     let both = json!({"name": "both", "validity": "1 day", "grants": {"accounts": ["dev"]}, "rules": bound()});
     let refused = fixture.post(&admin, "profiles", both).await;
     assert_eq!(error(&refused), "400 profile-invalid");
-    let empty = fixture.put(&admin, "profiles/ci-build/rules", json!({"rules": []})).await;
+    let empty = fixture
+        .put(&admin, "profiles/ci-build/rules", json!({"rules": []}))
+        .await;
     assert_eq!(error(&empty), "400 bad-request");
     fixture.rules(bound()).await;
     let granted = json!({"name": "ops", "grants": {"profiles": ["ci-build"]}});

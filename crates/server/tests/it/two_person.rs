@@ -36,7 +36,9 @@ impl Committee {
 
     async fn revoke(&self, token: &str) -> Answer {
         let body = json!({"reason": "key lost"});
-        self.fixture.post(token, "profiles/ci-build/revoke", body).await
+        self.fixture
+            .post(token, "profiles/ci-build/revoke", body)
+            .await
     }
 
     async fn confirm(&self, token: &str, pending: &Value) -> Answer {
@@ -46,7 +48,11 @@ impl Committee {
     }
 
     async fn status(&self) -> String {
-        let shown = self.fixture.get(&self.anna, "profiles/ci-build").await.json();
+        let shown = self
+            .fixture
+            .get(&self.anna, "profiles/ci-build")
+            .await
+            .json();
         shown["status"].as_str().unwrap().to_owned()
     }
 }
@@ -57,7 +63,14 @@ async fn administrator(fixture: &Fixture, name: &str, is_robot: bool) -> String 
         is_robot,
         ..AccountRow::new(name, server::clock::now())
     };
-    fixture.server.front.store.accounts.put_account(&row).await.unwrap();
+    fixture
+        .server
+        .front
+        .store
+        .accounts
+        .put_account(&row)
+        .await
+        .unwrap();
     fixture.server.token(name, NewTokenRequest::default()).await
 }
 
@@ -89,10 +102,17 @@ async fn a_second_person_confirms_exactly_those_bytes() {
     let done = committee.confirm(&committee.bert, &waiting).await;
     assert_eq!(done.status, 200, "{done:?}");
     assert_eq!(done.json()["status"], "Revoked");
-    assert_eq!(done.json()["revocation"]["by"], "account `anna`, confirmed by `bert`");
+    assert_eq!(
+        done.json()["revocation"]["by"],
+        "account `anna`, confirmed by `bert`"
+    );
     let again = committee.confirm(&committee.bert, &waiting).await;
     assert_eq!(error(&again), "409 pending-settled");
-    let listed = committee.fixture.get(&committee.anna, "pending").await.json();
+    let listed = committee
+        .fixture
+        .get(&committee.anna, "pending")
+        .await
+        .json();
     assert_eq!(listed[0]["state"], "done");
     assert_eq!(listed[0]["settledBy"], "bert");
 }
@@ -103,7 +123,10 @@ async fn two_confirmations_at_once_carry_it_out_once() {
     let carla = administrator(&committee.fixture, "carla", false).await;
     for number in 0..5 {
         let rules = json!({"rules": [{"id": format!("r{number}"), "allow": {"anyone": true}}]});
-        let asked = committee.fixture.put(&committee.anna, "profiles/ci-build/rules", rules).await;
+        let asked = committee
+            .fixture
+            .put(&committee.anna, "profiles/ci-build/rules", rules)
+            .await;
         let waiting = pending(&asked);
         let (one, two) = tokio::join!(
             committee.confirm(&committee.bert, &waiting),
@@ -121,13 +144,19 @@ async fn what_was_confirmed_and_not_done_is_done_at_the_next_start() {
     let waiting = pending(&committee.revoke(&committee.anna).await);
     let front = &committee.fixture.server.front;
     // The front was killed between the two steps.
-    let key = store::documents::DocumentKey::new("pending-operation", waiting["id"].as_str().unwrap());
+    let key =
+        store::documents::DocumentKey::new("pending-operation", waiting["id"].as_str().unwrap());
     let row = front.store.documents.get(&key).await.unwrap().unwrap();
     let mut stored: Value = serde_json::from_slice(&row.bytes).unwrap();
     stored["state"] = json!("confirmed");
     stored["settledBy"] = json!("bert");
     let bytes = serde_json::to_vec(&stored).unwrap();
-    front.store.documents.put(&key, &bytes, server::clock::now()).await.unwrap();
+    front
+        .store
+        .documents
+        .put(&key, &bytes, server::clock::now())
+        .await
+        .unwrap();
     server::two_person::resume(front).await.unwrap();
     assert_eq!(committee.status().await, "Revoked");
 }
@@ -137,23 +166,40 @@ async fn late_and_withdrawn_operations_are_not_done() {
     let committee = Committee::start().await;
     let waiting = pending(&committee.revoke(&committee.anna).await);
     let path = format!("pending/{}/withdraw", waiting["id"].as_str().unwrap());
-    let withdrawn = committee.fixture.post(&committee.anna, &path, json!({})).await;
+    let withdrawn = committee
+        .fixture
+        .post(&committee.anna, &path, json!({}))
+        .await;
     assert_eq!(withdrawn.json()["state"], "withdrawn");
-    assert_eq!(error(&committee.confirm(&committee.bert, &waiting).await), "409 pending-settled");
+    assert_eq!(
+        error(&committee.confirm(&committee.bert, &waiting).await),
+        "409 pending-settled"
+    );
 
     let waiting = pending(&committee.revoke(&committee.anna).await);
     let front = &committee.fixture.server.front;
-    let key = store::documents::DocumentKey::new("pending-operation", waiting["id"].as_str().unwrap());
+    let key =
+        store::documents::DocumentKey::new("pending-operation", waiting["id"].as_str().unwrap());
     let row = front.store.documents.get(&key).await.unwrap().unwrap();
     let mut stored: Value = serde_json::from_slice(&row.bytes).unwrap();
     stored["requestedAt"] = json!("2020-01-01T00:00:00Z");
     // Younger than 90 days, or it would be forgotten: a day and an hour ago.
     let at = server::clock::now() - time::Duration::hours(25);
-    let text = at.format(&time::format_description::well_known::Rfc3339).unwrap();
+    let text = at
+        .format(&time::format_description::well_known::Rfc3339)
+        .unwrap();
     stored["requestedAt"] = json!(text);
     let bytes = serde_json::to_vec(&stored).unwrap();
-    front.store.documents.put(&key, &bytes, server::clock::now()).await.unwrap();
-    assert_eq!(error(&committee.confirm(&committee.bert, &waiting).await), "409 pending-expired");
+    front
+        .store
+        .documents
+        .put(&key, &bytes, server::clock::now())
+        .await
+        .unwrap();
+    assert_eq!(
+        error(&committee.confirm(&committee.bert, &waiting).await),
+        "409 pending-expired"
+    );
     assert_eq!(committee.status().await, "Active");
 }
 
@@ -161,7 +207,10 @@ async fn late_and_withdrawn_operations_are_not_done() {
 async fn everything_dangerous_waits() {
     let committee = Committee::start().await;
     let Committee { fixture, anna, .. } = &committee;
-    let signed = fixture.sign(&fixture.dev, &oci::Digest::sha256(b"x")).await.json();
+    let signed = fixture
+        .sign(&fixture.dev, &oci::Digest::sha256(b"x"))
+        .await
+        .json();
     let job = signed["job"].as_str().unwrap();
     let reason = json!({"reason": "x"});
     let admin = json!({"name": "eve", "grants": {"admin": true}});
@@ -176,7 +225,11 @@ async fn everything_dangerous_waits() {
         ("POST", "accounts".to_owned(), signer),
         ("PUT", "accounts/dev".to_owned(), member),
         ("DELETE", "accounts/bert".to_owned(), json!({})),
-        ("PUT", "settings/two-person".to_owned(), json!({"required": false})),
+        (
+            "PUT",
+            "settings/two-person".to_owned(),
+            json!({"required": false}),
+        ),
     ] {
         let request = fixture.server.anonymous(method, &format!("/api/v1/{path}"));
         let answer = send(request.bearer_auth(anna).json(&body)).await;
@@ -186,7 +239,10 @@ async fn everything_dangerous_waits() {
     let reader = json!({"name": "reader", "grants": {"pull": ["**"]}});
     assert_eq!(fixture.post(anna, "accounts", reader).await.status, 201);
     // Nor are robots let to begin.
-    assert_eq!(error(&committee.revoke(&committee.robot).await), "403 person-needed");
+    assert_eq!(
+        error(&committee.revoke(&committee.robot).await),
+        "403 person-needed"
+    );
     // Credentials of another administrator would make one person two.
     let token = fixture.post(anna, "accounts/bert/tokens", json!({})).await;
     assert_eq!(error(&token), "403 second-person-needed");
@@ -198,13 +254,18 @@ async fn everything_dangerous_waits() {
 async fn turning_it_off_takes_two_and_turning_it_on_needs_two() {
     let committee = Committee::start().await;
     let waiting = pending(&committee.require(&committee.anna, false).await);
-    assert_eq!(committee.confirm(&committee.bert, &waiting).await.status, 200);
+    assert_eq!(
+        committee.confirm(&committee.bert, &waiting).await.status,
+        200
+    );
     let revoked = committee.revoke(&committee.anna).await;
     assert_eq!(revoked.status, 200, "{revoked:?}");
 
     let alone = Fixture::start().await;
     let admin = alone.server.admin.clone();
-    let refused = alone.put(&admin, "settings/two-person", json!({"required": true})).await;
+    let refused = alone
+        .put(&admin, "settings/two-person", json!({"required": true}))
+        .await;
     assert_eq!(error(&refused), "409 conflict");
 }
 
@@ -213,12 +274,20 @@ async fn a_profile_may_ask_for_two_by_itself() {
     let fixture = Fixture::start().await;
     let anna = administrator(&fixture, "anna", false).await;
     let new = json!({"name": "guarded", "validity": "1 day", "twoPerson": true, "grants": {"accounts": ["dev"]}});
-    assert_eq!(fixture.post(&anna, "profiles", new.clone()).await.status, 201);
+    assert_eq!(
+        fixture.post(&anna, "profiles", new.clone()).await.status,
+        201
+    );
     let mut open = new;
     open["twoPerson"] = json!(false);
     open["replace"] = json!(true);
     assert_eq!(fixture.post(&anna, "profiles", open).await.status, 202);
-    let cancel = async |name: &str| fixture.post(&anna, &format!("profiles/{name}/cancel"), json!({})).await.status;
+    let cancel = async |name: &str| {
+        fixture
+            .post(&anna, &format!("profiles/{name}/cancel"), json!({}))
+            .await
+            .status
+    };
     assert_eq!(cancel("guarded").await, 202);
     assert_eq!(cancel("ci-build").await, 200);
     let signer = json!({"name": "ops", "grants": {"profiles": ["guarded"]}});

@@ -20,7 +20,9 @@ use std::str::FromStr;
 use oci::{MediaType, Pattern, RepositoryName};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub use decide::{Decision, Miss, NearMiss, RuleDenial, RuleRequest, Step, decide, explain, first_match};
+pub use decide::{
+    Decision, Miss, NearMiss, RuleDenial, RuleRequest, Step, decide, explain, first_match,
+};
 pub use glob::{Glob, GlobError, MAX_GLOB_BYTES, MAX_GLOB_STARS};
 pub use quota::{MAX_QUOTA, Quota, QuotaError, QuotaUnit};
 pub use who::{MAX_CLAIMS, MAX_ISSUER_BYTES, Principals, WorkloadPattern, WorkloadPatternError};
@@ -46,7 +48,9 @@ pub struct RuleId(Box<str>);
 #[non_exhaustive]
 pub enum RulesError {
     /// The identifier is malformed.
-    #[error("`{0}` is not a rule's id: use 1 to {MAX_RULE_ID_BYTES} lower-case letters, digits and `-`")]
+    #[error(
+        "`{0}` is not a rule's id: use 1 to {MAX_RULE_ID_BYTES} lower-case letters, digits and `-`"
+    )]
     Id(String),
     /// Two rules have one identifier.
     #[error("rule `{0}` is there twice")]
@@ -61,7 +65,9 @@ pub enum RulesError {
     #[error("rule `{0}` must have exactly one of `allow` and `deny`")]
     Effect(RuleId),
     /// It is about nobody.
-    #[error("rule `{0}` names nobody: list accounts, groups, pipelines, workloads or kinds, or say `anyone: true`")]
+    #[error(
+        "rule `{0}` names nobody: list accounts, groups, pipelines, workloads or kinds, or say `anyone: true`"
+    )]
     Nobody(RuleId),
     /// A list is too long.
     #[error("rule `{rule}` lists more than {MAX_RULE_ENTRIES} {list}")]
@@ -238,7 +244,10 @@ impl Rule {
             ("repositories", self.repositories.len()),
         ];
         if let Some((list, _)) = lists.iter().find(|(_, length)| *length > MAX_RULE_ENTRIES) {
-            return Err(RulesError::List { rule: self.id.clone(), list });
+            return Err(RulesError::List {
+                rule: self.id.clone(),
+                list,
+            });
         }
         let mut names = who.accounts.iter().chain(&who.groups).chain(&who.pipelines);
         match names.find(|name| !is_grantee(name)) {
@@ -383,21 +392,61 @@ mod tests {
     #[test]
     fn malformed_rules_are_refused_with_their_reason() {
         for (json, expected) in [
-            (r#"[{"id":"A","allow":{"anyone":true}}]"#, "`A` is not a rule's id"),
-            (r#"[{"id":"-a","allow":{"anyone":true}}]"#, "`-a` is not a rule's id"),
-            (r#"[{"id":"a"}]"#, "rule `a` must have exactly one of `allow` and `deny`"),
-            (r#"[{"id":"a","allow":{"anyone":true},"deny":{"anyone":true}}]"#, "rule `a` must have exactly one"),
+            (
+                r#"[{"id":"A","allow":{"anyone":true}}]"#,
+                "`A` is not a rule's id",
+            ),
+            (
+                r#"[{"id":"-a","allow":{"anyone":true}}]"#,
+                "`-a` is not a rule's id",
+            ),
+            (
+                r#"[{"id":"a"}]"#,
+                "rule `a` must have exactly one of `allow` and `deny`",
+            ),
+            (
+                r#"[{"id":"a","allow":{"anyone":true},"deny":{"anyone":true}}]"#,
+                "rule `a` must have exactly one",
+            ),
             (r#"[{"id":"a","allow":{}}]"#, "rule `a` names nobody"),
-            (r#"[{"id":"a","deny":{"anyone":true},"quota":"1 per day"}]"#, "rule `a` denies, and so cannot have a quota"),
-            (r#"[{"id":"a","allow":{"accounts":[""]}}]"#, "rule `a`: `` cannot be the name"),
-            (r#"[{"id":"a","allow":{"acounts":["x"]}}]"#, "unknown field `acounts`"),
-            (r#"[{"id":"a","allow":{"anyone":true},"quota":"many"}]"#, "`many` is not a quota"),
-            (r#"[{"id":"a","allow":{"anyone":true},"repositories":["A"]}]"#, "`A` is not a repository pattern"),
-            (r#"[{"id":"a","allow":{"workloads":["x"]}}]"#, "`x` is not a workload"),
-            (r#"[{"id":"a","allow":{"kinds":["people"]}}]"#, "unknown variant `people`"),
-            (r#"[{"id":"a","allow":{"anyone":true}},{"id":"a","allow":{"anyone":true}}]"#, "rule `a` is there twice"),
+            (
+                r#"[{"id":"a","deny":{"anyone":true},"quota":"1 per day"}]"#,
+                "rule `a` denies, and so cannot have a quota",
+            ),
+            (
+                r#"[{"id":"a","allow":{"accounts":[""]}}]"#,
+                "rule `a`: `` cannot be the name",
+            ),
+            (
+                r#"[{"id":"a","allow":{"acounts":["x"]}}]"#,
+                "unknown field `acounts`",
+            ),
+            (
+                r#"[{"id":"a","allow":{"anyone":true},"quota":"many"}]"#,
+                "`many` is not a quota",
+            ),
+            (
+                r#"[{"id":"a","allow":{"anyone":true},"repositories":["A"]}]"#,
+                "`A` is not a repository pattern",
+            ),
+            (
+                r#"[{"id":"a","allow":{"workloads":["x"]}}]"#,
+                "`x` is not a workload",
+            ),
+            (
+                r#"[{"id":"a","allow":{"kinds":["people"]}}]"#,
+                "unknown variant `people`",
+            ),
+            (
+                r#"[{"id":"a","allow":{"anyone":true}},{"id":"a","allow":{"anyone":true}}]"#,
+                "rule `a` is there twice",
+            ),
         ] {
-            assert!(refusal(json).contains(expected), "{json}: {}", refusal(json));
+            assert!(
+                refusal(json).contains(expected),
+                "{json}: {}",
+                refusal(json)
+            );
         }
     }
 
@@ -408,11 +457,21 @@ mod tests {
         assert!(serde_json::from_str::<Rules>(&list(MAX_RULES)).is_ok());
         assert!(refusal(&list(MAX_RULES + 1)).contains("at most 32"));
         let names = |count: usize, length: usize| {
-            let names: Vec<String> = (0..count).map(|number| format!("\"{number:0length$}\"")).collect();
-            format!(r#"{{"id":"x","allow":{{"accounts":[{}]}}}}"#, names.join(","))
+            let names: Vec<String> = (0..count)
+                .map(|number| format!("\"{number:0length$}\""))
+                .collect();
+            format!(
+                r#"{{"id":"x","allow":{{"accounts":[{}]}}}}"#,
+                names.join(",")
+            )
         };
-        assert!(refusal(&format!("[{}]", names(MAX_RULE_ENTRIES + 1, 2))).contains("more than 64 accounts"));
-        let long: Vec<String> = (0..3).map(|number| names(64, 100).replace("\"x\"", &format!("\"x{number}\""))).collect();
+        assert!(
+            refusal(&format!("[{}]", names(MAX_RULE_ENTRIES + 1, 2)))
+                .contains("more than 64 accounts")
+        );
+        let long: Vec<String> = (0..3)
+            .map(|number| names(64, 100).replace("\"x\"", &format!("\"x{number}\"")))
+            .collect();
         assert!(refusal(&format!("[{}]", long.join(","))).contains("at most 16384"));
     }
 }

@@ -105,7 +105,9 @@ impl Signer {
         for (rule, step) in in_force.iter().zip(rules::explain(&in_force, request)) {
             let mut used = None;
             if let Some(quota) = rule.quota.filter(|_| step.matches) {
-                let count = self.quota_used(&profile.name, (rule, quota), request.principal).await?;
+                let count = self
+                    .quota_used(&profile.name, (rule, quota), request.principal)
+                    .await?;
                 deciding_used.get_or_insert(count);
                 used = Some(format!("{count} of {quota}"));
             }
@@ -118,12 +120,20 @@ impl Signer {
             });
         }
         let decided = profile.authorize(request, |_| deciding_used.unwrap_or(0));
-        let first = steps.iter().find(|step| step.matches).map(|step| step.rule.clone());
+        let first = steps
+            .iter()
+            .find(|step| step.matches)
+            .map(|step| step.rule.clone());
         let (allowed, reason) = match decided {
             Ok(rule) => (true, format!("rule `{rule}` allows it")),
             Err(denial) => (false, denial.to_string()),
         };
-        Ok(RuleTestResult { allowed, rule: first, reason, steps })
+        Ok(RuleTestResult {
+            allowed,
+            rule: first,
+            reason,
+            steps,
+        })
     }
 
     /// Makes a profile. One that exists is left alone when it is as asked, given a new version
@@ -252,7 +262,7 @@ impl Signer {
 }
 
 fn visible(profile: &SigningProfile, principal: &Principal) -> bool {
-    principal.is_admin || profile.is_for(principal)
+    principal.administers() || profile.is_for(principal)
 }
 
 /// Returns ten random letters and digits.

@@ -62,14 +62,20 @@ impl Signer {
         let first = rules::first_match(&in_force, request);
         let Some((rule, quota)) = first.and_then(|rule| Some((rule, rule.quota?))) else {
             let rule = profile.authorize(request, |_| 0)?;
-            return Ok(Permit { rule, quota_key: None });
+            return Ok(Permit {
+                rule,
+                quota_key: None,
+            });
         };
         let key = quota_key(&profile.name, rule, request.principal);
         let mut windows = self.quotas.windows.lock().await;
         let window = self.window(&mut windows, (&key, quota), now).await?;
         let rule = profile.authorize(request, |_| window.used)?;
         window.used += 1;
-        Ok(Permit { rule, quota_key: Some(key) })
+        Ok(Permit {
+            rule,
+            quota_key: Some(key),
+        })
     }
 
     /// Returns how many signatures `principal` has had under `rule` in the current window.
@@ -81,7 +87,10 @@ impl Signer {
     ) -> Result<u64, SignerError> {
         let key = quota_key(profile, rule, principal);
         let mut windows = self.quotas.windows.lock().await;
-        Ok(self.window(&mut windows, (&key, quota), self.now()).await?.used)
+        Ok(self
+            .window(&mut windows, (&key, quota), self.now())
+            .await?
+            .used)
     }
 
     async fn window<'a>(
@@ -93,7 +102,9 @@ impl Signer {
         // A clock that was set back does not open a window again.
         let now = windows.get(key).map_or(now, |window| now.max(window.start));
         let (start, end) = (quota.window_start(now), quota.window_end(now));
-        let is_known = windows.get(key).is_some_and(|known| (known.start, known.end) == (start, end));
+        let is_known = windows
+            .get(key)
+            .is_some_and(|known| (known.start, known.end) == (start, end));
         if !is_known {
             make_room(windows, now)?;
             let used = self.records.count_jobs(key, start).await?;
@@ -104,7 +115,10 @@ impl Signer {
     }
 }
 
-fn make_room(windows: &mut HashMap<String, Window>, now: OffsetDateTime) -> Result<(), SignerError> {
+fn make_room(
+    windows: &mut HashMap<String, Window>,
+    now: OffsetDateTime,
+) -> Result<(), SignerError> {
     if windows.len() >= MAX_KEYS {
         windows.retain(|_, window| window.end > now);
     }
@@ -129,6 +143,7 @@ pub(super) fn left_no_job(error: &SignerError) -> bool {
             | SignerError::ExpiryOverflow
             | SignerError::Busy
             | SignerError::Authority(_)
+            | SignerError::Denied(_)
     )
 }
 

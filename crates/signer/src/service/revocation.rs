@@ -314,9 +314,10 @@ fn may_handle(
     job: &SigningJob,
     action: &'static str,
 ) -> Result<(), SignerError> {
+    // Runs of a pipeline are one principal; workloads share an account, and are not.
     let is_own =
-        principal.account == job.caller.account && principal.pipeline == job.caller.pipeline;
-    let is_administrator = principal.is_admin && principal.pipeline.is_none();
+        principal.identity() == job.caller.identity() && principal.workload == job.caller.workload;
+    let is_administrator = principal.administers();
     if is_own || is_administrator {
         return Ok(());
     }

@@ -191,7 +191,11 @@ impl Signer {
         };
         let now = self.now();
         let permit = self.permit(&profile, request, now).await?;
-        Ok(Permitted { profile, permit, now })
+        Ok(Permitted {
+            profile,
+            permit,
+            now,
+        })
     }
 
     /// A request that left no job used nothing of its quota. One whose fate is not known did.
@@ -212,7 +216,11 @@ impl Signer {
         caller: Principal,
         (kind, target): (JobKind, Digest),
     ) -> Result<Draft, SignerError> {
-        let Permitted { profile, permit, now } = permitted;
+        let Permitted {
+            profile,
+            permit,
+            now,
+        } = permitted;
         let signed_at = whole_seconds(now);
         let expires = profile.validity.end_after(signed_at);
         Ok(Draft {

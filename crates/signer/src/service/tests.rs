@@ -72,7 +72,8 @@ impl Fixture {
         let request = SignRequest {
             principal: dev(),
             profile: profile.parse().unwrap(),
-            payload: notary_payload(), artifact: Default::default(),
+            payload: notary_payload(),
+            artifact: Default::default(),
         };
         self.signer.sign(request).await
     }
@@ -137,7 +138,9 @@ fn spec(name: &str, leaf: LeafPolicy) -> ProfileSpec {
         grants: Grants {
             accounts: ["dev".to_owned()].into(),
             ..Grants::default()
-        }, rules: Default::default(), two_person: false,
+        },
+        rules: Default::default(),
+        two_person: false,
     }
 }
 
@@ -207,7 +210,8 @@ async fn a_statement_always_has_a_leaf_of_its_own_that_lives_as_long_as_the_sign
             principal: dev(),
             profile: "rotating".parse().unwrap(),
             payload_type: crate::payload::IN_TOTO_PAYLOAD_TYPE.to_owned(),
-            payload: statement(), artifact: Default::default(),
+            payload: statement(),
+            artifact: Default::default(),
         };
         fixture.signer.attest(request).await.unwrap()
     };
@@ -238,7 +242,8 @@ async fn who_was_not_granted_signs_nothing_and_leaves_no_job() {
         let request = SignRequest {
             principal,
             profile,
-            payload: notary_payload(), artifact: Default::default(),
+            payload: notary_payload(),
+            artifact: Default::default(),
         };
         let refused = fixture.signer.sign(request).await;
         assert!(matches!(
@@ -698,7 +703,8 @@ async fn sign_with(signer: &Arc<Signer>) -> Result<SignedEnvelope, SignerError> 
     let request = SignRequest {
         principal: dev(),
         profile: "ci-build".parse().unwrap(),
-        payload: notary_payload(), artifact: Default::default(),
+        payload: notary_payload(),
+        artifact: Default::default(),
     };
     signer.sign(request).await
 }

@@ -113,7 +113,9 @@ pub(crate) fn spec(name: &str) -> ProfileSpec {
         grants: Grants {
             accounts: ["dev".to_owned()].into(),
             ..Grants::default()
-        }, rules: Default::default(), two_person: false,
+        },
+        rules: Default::default(),
+        two_person: false,
     }
 }
 
@@ -126,6 +128,7 @@ pub(crate) fn request(profile: &str) -> SignRequest {
     SignRequest {
         principal: Principal::account("dev"),
         profile: profile.parse().unwrap(),
-        payload: target.to_string().into_bytes(), artifact: Default::default(),
+        payload: target.to_string().into_bytes(),
+        artifact: Default::default(),
     }
 }

@@ -109,7 +109,8 @@ async fn sign(fixture: &Fixture, metadata: BTreeMap<String, String>) -> SignedEn
     let request = SignRequest {
         principal: Principal::account("dev"),
         profile: "ci-build".parse().unwrap(),
-        payload: target.to_payload(), artifact: Default::default(),
+        payload: target.to_payload(),
+        artifact: Default::default(),
     };
     fixture.client.sign(request).await.unwrap()
 }
@@ -128,7 +129,8 @@ async fn accept(fixture: &Fixture) -> SignedEnvelope {
         principal: Principal::account("dev"),
         profile: "ci-build".parse().unwrap(),
         payload_type: IN_TOTO_PAYLOAD_TYPE.to_owned(),
-        payload: acceptance.to_statement(), artifact: Default::default(),
+        payload: acceptance.to_statement(),
+        artifact: Default::default(),
     };
     fixture.client.attest(request).await.unwrap()
 }

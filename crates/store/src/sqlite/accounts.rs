@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use rusqlite::{Row, params};
+use time::OffsetDateTime;
 
 use crate::StoreError;
 use crate::accounts::{AccountRow, Accounts, GrantRow, TokenRow};
@@ -123,6 +124,17 @@ impl Accounts for SqliteAccounts {
                     "DELETE FROM tokens WHERE account = ?1 AND (?2 IS NULL OR id = ?2)",
                 )?;
                 Ok(statement.execute(params![account, id])?)
+            })
+            .await
+    }
+
+    async fn forget_expired_tokens(&self, now: OffsetDateTime) -> Result<usize, StoreError> {
+        let now = micros(now);
+        self.0
+            .write(move |connection| {
+                let mut statement =
+                    connection.prepare_cached("DELETE FROM tokens WHERE expires_at <= ?1")?;
+                Ok(statement.execute([now])?)
             })
             .await
     }

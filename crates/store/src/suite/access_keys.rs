@@ -7,12 +7,7 @@ use crate::{Store, StoreError};
 
 /// Runs the suite over a store without accounts.
 pub async fn access_keys(store: &Store) {
-    let account = |name: &str| AccountRow {
-        name: name.to_owned(),
-        administrator: false,
-        project: None,
-        created_at: at(1),
-    };
+    let account = |name: &str| AccountRow::new(name, at(1));
     for name in ["dev", "ops"] {
         store.accounts.put_account(&account(name)).await.unwrap();
     }

@@ -24,6 +24,7 @@ fn job(position: u64, profile: &str) -> (SigningJobRow, LogEntryRow) {
         target: Digest::sha256(b"x"),
         signed_at: at(0),
         expires: at(100),
+        quota_key: (profile == "ci").then(|| "few".to_owned()),
         revocation: None,
     };
     let bytes = format!("entry {position}").into_bytes();
@@ -155,4 +156,21 @@ async fn jobs_of_a_time_before_the_log_are_kept_until_they_are_in_it() {
     };
     records.put(change).await.unwrap();
     assert_eq!(records.unlogged_jobs(9).await.unwrap(), ["later"]);
+}
+
+#[tokio::test]
+async fn jobs_are_counted_by_quota_and_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = SigningRecords::open(&folder.path().join("records.sqlite")).unwrap();
+    let mut change = SigningChange::default();
+    for (position, profile, seconds) in [(0, "ci", 0), (1, "ci", 10), (2, "test", 10)] {
+        let (mut row, entry) = job(position, profile);
+        row.signed_at = at(seconds);
+        change.jobs.push(row);
+        change.entries.push(entry);
+    }
+    records.put(change).await.unwrap();
+    assert_eq!(records.count_jobs("few", at(0)).await.unwrap(), 2);
+    assert_eq!(records.count_jobs("few", at(10)).await.unwrap(), 1);
+    assert_eq!(records.count_jobs("many", at(0)).await.unwrap(), 0);
 }

@@ -78,10 +78,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
                 of_grants: false,
             };
             let answer = control.put(&path(&name, ""), &request).await?;
-            return crate::command::pending::done_or_pending(context, answer, |profile: &Profile| {
-                let version = &profile.profile.version;
-                format!("profile `{name}` has new rules, in version {version}\n")
-            });
+            return crate::command::pending::done_or_pending(
+                context,
+                answer,
+                |profile: &Profile| {
+                    let version = &profile.profile.version;
+                    format!("profile `{name}` has new rules, in version {version}\n")
+                },
+            );
         }
         Action::Test(test) => {
             let question = question(&test)?;
@@ -137,9 +141,9 @@ fn question(test: &Test) -> Result<RuleQuestion, CliError> {
 }
 
 fn parsed(workload: &str, claims: &[String]) -> Result<Workload, CliError> {
-    let (issuer, subject) = workload.split_once(' ').ok_or_else(|| {
-        CliError::usage("a workload is its issuer, a space, and its subject")
-    })?;
+    let (issuer, subject) = workload
+        .split_once(' ')
+        .ok_or_else(|| CliError::usage("a workload is its issuer, a space, and its subject"))?;
     let claim = |text: &String| {
         let parts = text.split_once('=');
         let (name, value) = parts.ok_or_else(|| CliError::usage("write a claim as `name=text`"))?;
@@ -175,7 +179,11 @@ pub(crate) fn described(rule: &Rule) -> String {
     let mut text = format!("{}: {verb} {}", rule.id, principals(who));
     let list = |words: Vec<String>| render::sanitise(&words.join(", "));
     if !rule.artifact_types.is_empty() {
-        let types = rule.artifact_types.iter().map(ToString::to_string).collect();
+        let types = rule
+            .artifact_types
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         text += &format!("; types {}", list(types));
     }
     if !rule.repositories.is_empty() {
@@ -193,7 +201,11 @@ fn principals(who: &Principals) -> String {
     if who.anyone {
         words.push("anyone".to_owned());
     }
-    words.extend(who.kinds.iter().map(|kind| format!("every {kind:?}").to_lowercase()));
+    words.extend(
+        who.kinds
+            .iter()
+            .map(|kind| format!("every {kind:?}").to_lowercase()),
+    );
     words.extend(who.accounts.iter().map(|name| format!("account {name}")));
     words.extend(who.groups.iter().map(|name| format!("group {name}")));
     words.extend(who.pipelines.iter().map(|name| format!("pipeline {name}")));

@@ -69,7 +69,8 @@ fn refuse_grant(account: &str, wants: bool, profile: &SigningProfile) -> Result<
         return Ok(());
     }
     let name = &profile.name;
-    let message = format!("profile `{name}` has rules, which a grant of account `{account}` does not change");
+    let message =
+        format!("profile `{name}` has rules, which a grant of account `{account}` does not change");
     Err(ApiError::conflict(message).hint(format!(
         "name the account, or a group that it is in, in a rule: `countersign profile rules set {name}`"
     )))

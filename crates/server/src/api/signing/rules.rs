@@ -8,12 +8,12 @@ use axum::response::Response;
 use oci::{MediaType, RepositoryName};
 use serde::{Deserialize, Serialize};
 use signer::{
-    Artifact, Grants, Principal, ProfileName, ProfileSpec, RuleTest, RuleTestResult, Rules, Unknown,
-    Workload,
+    Artifact, Grants, Principal, ProfileName, ProfileSpec, RuleTest, RuleTestResult, Rules,
+    Unknown, Workload,
 };
 
-use super::profiles::{administrator, parsed};
 use super::principal;
+use super::profiles::{administrator, parsed};
 use crate::api::extract::Body;
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -136,7 +136,8 @@ async fn asked_for(front: &FrontState, asker: Asker) -> Result<Principal, ApiErr
     Ok(match asker {
         Asker::Account(name) => {
             let row = front.store.accounts.account(&name).await?;
-            let row = row.ok_or_else(|| ApiError::not_found(format!("there is no account `{name}`")))?;
+            let row =
+                row.ok_or_else(|| ApiError::not_found(format!("there is no account `{name}`")))?;
             Principal {
                 groups: row.groups,
                 is_robot: row.is_robot,
@@ -176,7 +177,9 @@ pub(crate) fn checked_groups(groups: BTreeSet<String>) -> Result<BTreeSet<String
     let byte = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
     let is_group = |name: &String| (1..=64).contains(&name.len()) && name.bytes().all(byte);
     if groups.len() > MAX_GROUPS {
-        return Err(ApiError::usage(format!("an account has at most {MAX_GROUPS} groups")));
+        return Err(ApiError::usage(format!(
+            "an account has at most {MAX_GROUPS} groups"
+        )));
     }
     match groups.iter().find(|name| !is_group(name)) {
         Some(bad) => Err(ApiError::usage(format!(

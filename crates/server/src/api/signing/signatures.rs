@@ -140,7 +140,12 @@ pub(super) async fn revoke(
     Body(revocation): Body<RevokeSignature>,
 ) -> Result<Response, ApiError> {
     let job = parsed(&job)?;
-    two_person::submit(&front, &caller, Operation::RevokeSignature { job, revocation }).await
+    two_person::submit(
+        &front,
+        &caller,
+        Operation::RevokeSignature { job, revocation },
+    )
+    .await
 }
 
 fn parsed(job: &str) -> Result<JobId, ApiError> {

@@ -24,8 +24,8 @@ pub(super) async fn get_authorization_token(call: &Call<'_>) -> Answer {
     let expires_at = clock::now() + LIFE;
     let request = NewTokenRequest {
         limits: call.caller.limits.clone(),
-        run: None,
         expires_at: Some(expires_at),
+        ..NewTokenRequest::default()
     };
     let issued = call.front.auth.issue(&call.caller.account, request).await;
     let token = issued.map_err(|error| {

@@ -93,7 +93,11 @@ pub struct Step {
 ///
 /// `used` says how many signatures the caller has had under a rule in the current window of its
 /// quota. It is asked about the deciding rule alone.
-pub fn decide(rules: &[Rule], request: RuleRequest<'_>, used: impl FnOnce(&Rule) -> u64) -> Decision {
+pub fn decide(
+    rules: &[Rule],
+    request: RuleRequest<'_>,
+    used: impl FnOnce(&Rule) -> u64,
+) -> Decision {
     let Some(rule) = first_match(rules, request) else {
         return Decision::Denied(RuleDenial::NoMatch(near_misses(rules, request)));
     };
@@ -101,7 +105,10 @@ pub fn decide(rules: &[Rule], request: RuleRequest<'_>, used: impl FnOnce(&Rule)
     match (&rule.effect, rule.quota) {
         (Effect::Deny(_), _) => {
             let uncertain = rule.misses(request).iter().find_map(Miss::unknown);
-            Decision::Denied(RuleDenial::ByRule { rule: id, uncertain })
+            Decision::Denied(RuleDenial::ByRule {
+                rule: id,
+                uncertain,
+            })
         }
         (Effect::Allow(_), Some(quota)) if used(rule) >= quota.count() => {
             Decision::Denied(RuleDenial::Quota { rule: id, quota })
@@ -128,11 +135,19 @@ pub fn explain(rules: &[Rule], request: RuleRequest<'_>) -> Vec<Step> {
 
 fn near_misses(rules: &[Rule], request: RuleRequest<'_>) -> Vec<NearMiss> {
     let near = |rule: &Rule| {
-        let allows_caller = matches!(&rule.effect, Effect::Allow(who) if who.include(request.principal));
+        let allows_caller =
+            matches!(&rule.effect, Effect::Allow(who) if who.include(request.principal));
         let miss = rule.misses(request).into_iter().next()?;
-        allows_caller.then(|| NearMiss { rule: rule.id.clone(), miss })
+        allows_caller.then(|| NearMiss {
+            rule: rule.id.clone(),
+            miss,
+        })
     };
-    rules.iter().filter_map(near).take(MAX_NEAR_MISSES).collect()
+    rules
+        .iter()
+        .filter_map(near)
+        .take(MAX_NEAR_MISSES)
+        .collect()
 }
 
 impl Rule {
@@ -148,7 +163,10 @@ impl Rule {
     fn misses(&self, request: RuleRequest<'_>) -> Vec<Miss> {
         let who = !self.effect.principals().include(request.principal);
         let who = who.then_some(Miss::Principal);
-        who.into_iter().chain(self.type_miss(request.artifact)).chain(self.repository_miss(request.artifact)).collect()
+        who.into_iter()
+            .chain(self.type_miss(request.artifact))
+            .chain(self.repository_miss(request.artifact))
+            .collect()
     }
 
     fn type_miss(&self, artifact: &Artifact) -> Option<Miss> {
@@ -173,7 +191,10 @@ impl Rule {
             Artifact::Unknown(why) => Some(Miss::RepositoryUnknown(*why)),
             Artifact::Stored { repository, .. } => {
                 let found = repository.as_str();
-                let is_meant = self.repositories.iter().any(|pattern| pattern.matches(found));
+                let is_meant = self
+                    .repositories
+                    .iter()
+                    .any(|pattern| pattern.matches(found));
                 (!is_meant).then(|| Miss::Repository(found.to_owned()))
             }
         }

@@ -59,7 +59,11 @@ impl Glob {
 
 fn step(tokens: &[Token], places: &[bool], byte: u8) -> Vec<bool> {
     let mut next = vec![false; places.len()];
-    for (place, token) in tokens.iter().enumerate().filter(|(place, _)| places[*place]) {
+    for (place, token) in tokens
+        .iter()
+        .enumerate()
+        .filter(|(place, _)| places[*place])
+    {
         match token {
             Token::Byte(wanted) if *wanted == byte => next[place + 1] = true,
             Token::Part if !b"/: ".contains(&byte) => next[place] = true,
@@ -99,7 +103,11 @@ impl FromStr for Glob {
         let is_fit = (1..=MAX_GLOB_BYTES).contains(&text.len())
             && !text.chars().any(char::is_control)
             && !text.contains("***")
-            && tokens(text).iter().filter(|one| !matches!(one, Token::Byte(_))).count() <= MAX_GLOB_STARS;
+            && tokens(text)
+                .iter()
+                .filter(|one| !matches!(one, Token::Byte(_)))
+                .count()
+                <= MAX_GLOB_STARS;
         match is_fit {
             true => Ok(Self(text.into())),
             false => Err(GlobError(text.chars().take(80).collect())),
@@ -153,8 +161,16 @@ mod tests {
             ("a*b*c", "aXbYc", true),
             ("a*b*c", "abc", true),
             ("a*b*c", "acb", false),
-            ("application/vnd.oci.image.*", "application/vnd.oci.image.config.v1+json", true),
-            ("application/vnd.oci.image.*", "application/vnd.oci.artifact", false),
+            (
+                "application/vnd.oci.image.*",
+                "application/vnd.oci.image.config.v1+json",
+                true,
+            ),
+            (
+                "application/vnd.oci.image.*",
+                "application/vnd.oci.artifact",
+                false,
+            ),
             ("abc", "abcd", false),
             ("abc", "ab", false),
         ] {

@@ -95,10 +95,14 @@ impl FromStr for Quota {
         let refused = || QuotaError(text.chars().take(80).collect());
         let (number, unit) = text.split_once(" per ").ok_or_else(refused)?;
         let count: u32 = number.parse().map_err(|_| refused())?;
-        let unit = QuotaUnit::ALL.into_iter().find(|known| known.name() == unit);
+        let unit = QuotaUnit::ALL
+            .into_iter()
+            .find(|known| known.name() == unit);
         match unit {
             // A sign would parse as well.
-            Some(unit) if (1..=MAX_QUOTA).contains(&count) && !number.starts_with('+') => Ok(Self { count, unit }),
+            Some(unit) if (1..=MAX_QUOTA).contains(&count) && !number.starts_with('+') => {
+                Ok(Self { count, unit })
+            }
             _ => Err(refused()),
         }
     }
@@ -124,10 +128,24 @@ mod tests {
 
     #[test]
     fn quotas_round_trip_and_nonsense_is_refused() {
-        for text in ["1 per second", "600 per hour", "10000000 per day", "5 per minute"] {
+        for text in [
+            "1 per second",
+            "600 per hour",
+            "10000000 per day",
+            "5 per minute",
+        ] {
             assert_eq!(text.parse::<Quota>().unwrap().to_string(), text);
         }
-        for text in ["", "0 per hour", "600 per week", "600/hour", "-1 per day", "+1 per day", "10000001 per day", "1 per hours"] {
+        for text in [
+            "",
+            "0 per hour",
+            "600 per week",
+            "600/hour",
+            "-1 per day",
+            "+1 per day",
+            "10000001 per day",
+            "1 per hours",
+        ] {
             assert!(text.parse::<Quota>().is_err(), "{text}");
         }
     }
@@ -136,13 +154,33 @@ mod tests {
     fn a_window_begins_and_ends_with_the_clock() {
         let now = datetime!(2026-03-01 12:34:56.7 UTC);
         for (text, start, end) in [
-            ("1 per second", datetime!(2026-03-01 12:34:56 UTC), datetime!(2026-03-01 12:34:57 UTC)),
-            ("1 per minute", datetime!(2026-03-01 12:34 UTC), datetime!(2026-03-01 12:35 UTC)),
-            ("1 per hour", datetime!(2026-03-01 12:00 UTC), datetime!(2026-03-01 13:00 UTC)),
-            ("1 per day", datetime!(2026-03-01 0:00 UTC), datetime!(2026-03-02 0:00 UTC)),
+            (
+                "1 per second",
+                datetime!(2026-03-01 12:34:56 UTC),
+                datetime!(2026-03-01 12:34:57 UTC),
+            ),
+            (
+                "1 per minute",
+                datetime!(2026-03-01 12:34 UTC),
+                datetime!(2026-03-01 12:35 UTC),
+            ),
+            (
+                "1 per hour",
+                datetime!(2026-03-01 12:00 UTC),
+                datetime!(2026-03-01 13:00 UTC),
+            ),
+            (
+                "1 per day",
+                datetime!(2026-03-01 0:00 UTC),
+                datetime!(2026-03-02 0:00 UTC),
+            ),
         ] {
             let quota: Quota = text.parse().unwrap();
-            assert_eq!((quota.window_start(now), quota.window_end(now)), (start, end), "{text}");
+            assert_eq!(
+                (quota.window_start(now), quota.window_end(now)),
+                (start, end),
+                "{text}"
+            );
         }
     }
 }

@@ -50,10 +50,12 @@ impl Principals {
             return self.pipelines.contains(pipeline);
         }
         if let Some(workload) = &principal.workload {
-            return self.workloads.iter().any(|pattern| pattern.matches(workload));
+            return self
+                .workloads
+                .iter()
+                .any(|pattern| pattern.matches(workload));
         }
-        self.accounts.contains(&principal.account)
-            || !self.groups.is_disjoint(&principal.groups)
+        self.accounts.contains(&principal.account) || !self.groups.is_disjoint(&principal.groups)
     }
 
     /// Returns whether nobody is meant.
@@ -77,7 +79,9 @@ pub struct WorkloadPattern {
 
 /// Says why a text is not a pattern over workloads.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a workload: write the issuer's address, a space, and a pattern over its subjects")]
+#[error(
+    "`{0}` is not a workload: write the issuer's address, a space, and a pattern over its subjects"
+)]
 pub struct WorkloadPatternError(String);
 
 impl WorkloadPattern {
@@ -100,15 +104,24 @@ impl std::str::FromStr for WorkloadPattern {
         let refused = || WorkloadPatternError(text.chars().take(80).collect());
         let (issuer, subject) = text.split_once(' ').ok_or_else(refused)?;
         let subject: Glob = subject.parse().map_err(|_| refused())?;
-        checked(Self { issuer: issuer.to_owned(), subject, claims: BTreeMap::new() }).ok_or_else(refused)
+        checked(Self {
+            issuer: issuer.to_owned(),
+            subject,
+            claims: BTreeMap::new(),
+        })
+        .ok_or_else(refused)
     }
 }
 
 fn checked(pattern: WorkloadPattern) -> Option<WorkloadPattern> {
-    let has_scheme = pattern.issuer.starts_with("https://") || pattern.issuer.starts_with("http://");
+    let has_scheme =
+        pattern.issuer.starts_with("https://") || pattern.issuer.starts_with("http://");
     let is_fit = has_scheme
         && pattern.issuer.len() <= MAX_ISSUER_BYTES
-        && !pattern.issuer.chars().any(|one| one.is_control() || one.is_whitespace())
+        && !pattern
+            .issuer
+            .chars()
+            .any(|one| one.is_control() || one.is_whitespace())
         && pattern.claims.len() <= MAX_CLAIMS;
     is_fit.then_some(pattern)
 }
@@ -150,16 +163,27 @@ impl<'de> Deserialize<'de> for WorkloadPattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error as _;
         #[derive(Deserialize)]
-        #[serde(untagged, expecting = "expected a workload: `ISSUER SUBJECT`, or `issuer`, `subject` and `claims`")]
+        #[serde(
+            untagged,
+            expecting = "expected a workload: `ISSUER SUBJECT`, or `issuer`, `subject` and `claims`"
+        )]
         enum Form {
             Text(String),
             Members(Members),
         }
         match Form::deserialize(deserializer)? {
             Form::Text(text) => text.parse().map_err(D::Error::custom),
-            Form::Members(Members { issuer, subject, claims }) => {
+            Form::Members(Members {
+                issuer,
+                subject,
+                claims,
+            }) => {
                 let shown = issuer.chars().take(80).collect();
-                let pattern = checked(Self { issuer, subject, claims });
+                let pattern = checked(Self {
+                    issuer,
+                    subject,
+                    claims,
+                });
                 pattern.ok_or_else(|| D::Error::custom(WorkloadPatternError(shown)))
             }
         }
@@ -186,7 +210,9 @@ mod tests {
         assert!(!pattern.matches(&workload("https://ci.example/", "repo:shop/web")));
         assert!(!pattern.matches(&workload("https://ci.example", "repo:evil/web")));
         let mut other = workload("https://ci.example", "repo:shop/web");
-        other.claims.insert("environment".to_owned(), "staging".to_owned());
+        other
+            .claims
+            .insert("environment".to_owned(), "staging".to_owned());
         assert!(!pattern.matches(&other));
         other.claims.clear();
         assert!(!pattern.matches(&other));
@@ -198,8 +224,17 @@ mod tests {
         let text = "https://token.ci.example repo:shop/* ref:refs/heads/main";
         let pattern: WorkloadPattern = text.parse().unwrap();
         assert_eq!(pattern.subject.as_str(), "repo:shop/* ref:refs/heads/main");
-        assert_eq!(serde_json::to_string(&pattern).unwrap(), format!("\"{text}\""));
-        for bad in ["", "https://ci.example", "ci.example sub", "https://ci.example ***", "ftp://x a"] {
+        assert_eq!(
+            serde_json::to_string(&pattern).unwrap(),
+            format!("\"{text}\"")
+        );
+        for bad in [
+            "",
+            "https://ci.example",
+            "ci.example sub",
+            "https://ci.example ***",
+            "ftp://x a",
+        ] {
             assert!(bad.parse::<WorkloadPattern>().is_err(), "{bad}");
         }
     }
@@ -213,9 +248,15 @@ mod tests {
         };
         let dev = Principal::account("dev");
         assert!(who.include(&dev));
-        let run = Principal { pipeline: Some("shop/build".to_owned()), ..dev.clone() };
+        let run = Principal {
+            pipeline: Some("shop/build".to_owned()),
+            ..dev.clone()
+        };
         assert!(!who.include(&run));
-        let by_workload = Principal { workload: Some(workload("https://a", "b")), ..dev };
+        let by_workload = Principal {
+            workload: Some(workload("https://a", "b")),
+            ..dev
+        };
         assert!(!who.include(&by_workload));
         let eve = Principal::account("eve");
         assert!(!who.include(&eve));

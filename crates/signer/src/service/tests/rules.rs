@@ -34,7 +34,10 @@ async fn a_job_names_the_rule_that_allowed_it() {
     let signed = fixture.sign("short").await.unwrap();
     assert_eq!(fixture.job(&signed).await.rule.unwrap().as_str(), "grants");
     fixture
-        .put_rules("long", json!([{"id": "devs", "allow": {"accounts": ["dev"]}}]))
+        .put_rules(
+            "long",
+            json!([{"id": "devs", "allow": {"accounts": ["dev"]}}]),
+        )
         .await;
     let signed = fixture.sign("long").await.unwrap();
     let job = fixture.job(&signed).await;
@@ -107,10 +110,12 @@ async fn a_quota_is_exact_under_concurrency() {
         payload: notary_payload(),
         artifact: crate::Artifact::default(),
     };
-    let tries = (0..40).map(|_| tokio::spawn({
-        let (signer, request) = (fixture.signer.clone(), request.clone());
-        async move { signer.sign(request).await.is_ok() }
-    }));
+    let tries = (0..40).map(|_| {
+        tokio::spawn({
+            let (signer, request) = (fixture.signer.clone(), request.clone());
+            async move { signer.sign(request).await.is_ok() }
+        })
+    });
     let mut signed = 0;
     for one in tries.collect::<Vec<_>>() {
         signed += usize::from(one.await.unwrap());
@@ -131,12 +136,26 @@ async fn rules_can_be_tried_before_they_are_put() {
             {"id": "all", "allow": {"anyone": true}, "quota": "3 per day"},
         ]))),
     };
-    let result = fixture.signer.test_rules(&admin(), test.clone()).await.unwrap();
+    let result = fixture
+        .signer
+        .test_rules(&admin(), test.clone())
+        .await
+        .unwrap();
     assert!(result.allowed);
     assert_eq!(result.rule.unwrap().as_str(), "all");
     assert_eq!(result.steps[0].misses, ["it does not name the caller"]);
     assert_eq!(result.steps[1].used.as_deref(), Some("0 of 3 per day"));
-    let own = RuleTest { rules: None, ..test.clone() };
-    assert!(fixture.signer.test_rules(&dev(), own).await.unwrap().allowed);
+    let own = RuleTest {
+        rules: None,
+        ..test.clone()
+    };
+    assert!(
+        fixture
+            .signer
+            .test_rules(&dev(), own)
+            .await
+            .unwrap()
+            .allowed
+    );
     assert!(fixture.signer.test_rules(&dev(), test).await.is_err());
 }

@@ -16,7 +16,14 @@ fn stored(repository: &str, artifact_type: &str) -> Artifact {
 }
 
 fn say(rules: &[Rule], principal: &Principal, artifact: &Artifact, used: u64) -> String {
-    match decide(rules, RuleRequest { principal, artifact }, |_| used) {
+    match decide(
+        rules,
+        RuleRequest {
+            principal,
+            artifact,
+        },
+        |_| used,
+    ) {
         Decision::Allowed(rule) => format!("allowed by {rule}"),
         Decision::Denied(RuleDenial::NoMatch(near)) => {
             let near: Vec<String> = near.iter().map(ToString::to_string).collect();
@@ -26,7 +33,9 @@ fn say(rules: &[Rule], principal: &Principal, artifact: &Artifact, used: u64) ->
             Some(_) => format!("perhaps denied by {rule}"),
             None => format!("denied by {rule}"),
         },
-        Decision::Denied(RuleDenial::Quota { rule, quota }) => format!("{rule} allows only {quota}"),
+        Decision::Denied(RuleDenial::Quota { rule, quota }) => {
+            format!("{rule} allows only {quota}")
+        }
     }
 }
 
@@ -52,10 +61,30 @@ fn the_first_rule_that_matches_decides() {
         (&bot, stored("other", image), 0, "allowed by bots"),
         (&bot, nowhere.clone(), 0, "perhaps denied by no-prod"),
         (&dev, stored("other", "sbom/example"), 4, "allowed by few"),
-        (&dev, stored("other", "sbom/example"), 5, "few allows only 5 per hour"),
-        (&dev, stored("other", image), 0, "no match; rule `images` would match, but it is not about repository `other`; rule `few` would match, but it is not about artifacts of type `application/vnd.oci.image.config.v1+json`"),
-        (&dev, nowhere.clone(), 0, "no match; rule `images` would match, but it is bound to artifact types, and SignPayload does not say which; rule `few` would match, but it is bound to artifact types, and SignPayload does not say which"),
-        (&Principal::account("mallory"), stored("apps/shop", image), 0, "no match; "),
+        (
+            &dev,
+            stored("other", "sbom/example"),
+            5,
+            "few allows only 5 per hour",
+        ),
+        (
+            &dev,
+            stored("other", image),
+            0,
+            "no match; rule `images` would match, but it is not about repository `other`; rule `few` would match, but it is not about artifacts of type `application/vnd.oci.image.config.v1+json`",
+        ),
+        (
+            &dev,
+            nowhere.clone(),
+            0,
+            "no match; rule `images` would match, but it is bound to artifact types, and SignPayload does not say which; rule `few` would match, but it is bound to artifact types, and SignPayload does not say which",
+        ),
+        (
+            &Principal::account("mallory"),
+            stored("apps/shop", image),
+            0,
+            "no match; ",
+        ),
     ] {
         assert_eq!(say(&rules, principal, &artifact, used), expected);
     }
@@ -63,7 +92,8 @@ fn the_first_rule_that_matches_decides() {
 
 #[test]
 fn a_rule_bound_to_repositories_never_matches_a_bare_payload() {
-    let rules = rules(json!([{"id": "ci-images", "allow": {"accounts": ["dev"]}, "repositories": ["**"]}]));
+    let rules =
+        rules(json!([{"id": "ci-images", "allow": {"accounts": ["dev"]}, "repositories": ["**"]}]));
     let dev = Principal::account("dev");
     assert_eq!(
         say(&rules, &dev, &Artifact::default(), 0),
@@ -78,7 +108,10 @@ fn an_exhausted_quota_is_not_passed_on_to_the_next_rule() {
         {"id": "all", "allow": {"anyone": true}},
     ]));
     let dev = Principal::account("dev");
-    assert_eq!(say(&rules, &dev, &Artifact::default(), 1), "few allows only 1 per day");
+    assert_eq!(
+        say(&rules, &dev, &Artifact::default(), 1),
+        "few allows only 1 per day"
+    );
 }
 
 #[test]
@@ -89,10 +122,20 @@ fn every_condition_is_explained() {
     ]));
     let dev = Principal::account("dev");
     let artifact = stored("other", "a/b");
-    let steps = explain(&rules, RuleRequest { principal: &dev, artifact: &artifact });
+    let steps = explain(
+        &rules,
+        RuleRequest {
+            principal: &dev,
+            artifact: &artifact,
+        },
+    );
     assert_eq!(
         steps[0].misses,
-        [Miss::Principal, Miss::ArtifactType("a/b".to_owned()), Miss::Repository("other".to_owned())]
+        [
+            Miss::Principal,
+            Miss::ArtifactType("a/b".to_owned()),
+            Miss::Repository("other".to_owned())
+        ]
     );
     assert_eq!(steps[1].misses, [Miss::Repository("other".to_owned())]);
     assert!(!steps[0].matches && !steps[1].matches && steps[1].denies);
@@ -101,12 +144,14 @@ fn every_condition_is_explained() {
 fn any_principals() -> impl Strategy<Value = Principals> {
     let name = prop::sample::select(vec!["a", "b", "c"]).prop_map(str::to_owned);
     let names = || prop::collection::btree_set(name.clone(), 0..3);
-    (any::<bool>(), names(), names(), names()).prop_map(|(anyone, accounts, groups, pipelines)| Principals {
-        anyone: anyone && accounts.is_empty(),
-        accounts,
-        groups,
-        pipelines,
-        ..Principals::default()
+    (any::<bool>(), names(), names(), names()).prop_map(|(anyone, accounts, groups, pipelines)| {
+        Principals {
+            anyone: anyone && accounts.is_empty(),
+            accounts,
+            groups,
+            pipelines,
+            ..Principals::default()
+        }
     })
 }
 
@@ -114,13 +159,19 @@ fn any_rule() -> impl Strategy<Value = Rule> {
     let types = prop::collection::vec(prop::sample::select(vec!["x/*", "y/z", "**"]), 0..2);
     let places = prop::collection::vec(prop::sample::select(vec!["a/*", "b", "**"]), 0..2);
     let quota = prop::option::of(Just("2 per day"));
-    (any::<bool>(), any_principals(), types, places, quota).prop_map(|(allows, who, types, places, quota)| Rule {
-        id: "r".parse().unwrap(),
-        effect: if allows { Effect::Allow(who) } else { Effect::Deny(who) },
-        artifact_types: types.iter().map(|one| one.parse().unwrap()).collect(),
-        repositories: places.iter().map(|one| one.parse().unwrap()).collect(),
-        quota: quota.filter(|_| allows).map(|one| one.parse().unwrap()),
-    })
+    (any::<bool>(), any_principals(), types, places, quota).prop_map(
+        |(allows, who, types, places, quota)| Rule {
+            id: "r".parse().unwrap(),
+            effect: if allows {
+                Effect::Allow(who)
+            } else {
+                Effect::Deny(who)
+            },
+            artifact_types: types.iter().map(|one| one.parse().unwrap()).collect(),
+            repositories: places.iter().map(|one| one.parse().unwrap()).collect(),
+            quota: quota.filter(|_| allows).map(|one| one.parse().unwrap()),
+        },
+    )
 }
 
 /// Rules whose ids say their place.
@@ -145,9 +196,11 @@ fn any_artifact() -> impl Strategy<Value = Artifact> {
 fn any_caller() -> impl Strategy<Value = Principal> {
     let name = prop::sample::select(vec!["a", "b", "c", "d"]).prop_map(str::to_owned);
     let groups = prop::collection::btree_set(name.clone(), 0..2);
-    (name.clone(), groups, prop::option::of(name)).prop_map(|(account, groups, pipeline)| Principal {
-        pipeline,
-        ..Principal::account(&account).in_groups(groups)
+    (name.clone(), groups, prop::option::of(name)).prop_map(|(account, groups, pipeline)| {
+        Principal {
+            pipeline,
+            ..Principal::account(&account).in_groups(groups)
+        }
     })
 }
 
