@@ -64,6 +64,9 @@ pub struct Project {
     /// The signing profiles.
     #[serde(default)]
     pub profiles: Vec<Profile>,
+    /// The issuers of workload identities whose tokens are accepted.
+    #[serde(default)]
+    pub oidc_issuers: Vec<OidcIssuer>,
     /// The git repositories that the server hosts.
     #[serde(default)]
     pub git_repositories: Vec<GitRepository>,
@@ -141,6 +144,26 @@ pub struct Profile {
     /// Whether changing, canceling and revoking it takes two administrators.
     #[serde(default)]
     pub two_person: bool,
+}
+
+/// An issuer of workload identities: a CI system whose jobs sign without a secret of ours.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OidcIssuer {
+    /// Its address, exactly as its tokens say it.
+    pub issuer: String,
+    /// The audience that its tokens must be for.
+    pub audience: String,
+    /// The claims that are kept of a token, for rules that ask for them.
+    #[serde(default)]
+    pub claims: Vec<String>,
+    /// Its keys, as a path next to this file, when they are not to be fetched from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<RelativePath>,
+    /// What its workloads may do in the registry, beside signing by rules: `subject`, `claims`,
+    /// `pull` and `push`. The server reads it when the file is applied.
+    #[serde(default)]
+    pub access: Vec<serde_json::Value>,
 }
 
 /// A git repository that the server hosts.
@@ -236,6 +259,18 @@ impl Project {
             }
         }
         Ok(())
+    }
+
+    /// Returns the files that this one names: whoever applies it sends them along.
+    pub fn files(&self) -> impl Iterator<Item = &RelativePath> {
+        let keys = self
+            .oidc_issuers
+            .iter()
+            .filter_map(|issuer| issuer.jwks.as_ref());
+        self.gate_policies
+            .iter()
+            .chain(&self.trust_policy)
+            .chain(keys)
     }
 
     /// Returns the names of the gate policies, which are those of their files.

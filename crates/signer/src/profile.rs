@@ -553,7 +553,9 @@ mod tests {
             platform: SigningPlatform::default(),
             validity: "1 day".parse().unwrap(),
             leaf: LeafPolicy::PerJob,
-            grants: Grants::default(), rules: Default::default(), two_person: false,
+            grants: Grants::default(),
+            rules: Default::default(),
+            two_person: false,
         }
     }
 

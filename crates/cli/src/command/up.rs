@@ -100,12 +100,11 @@ fn load(file: &Path) -> Result<(String, ApplyProject), CliError> {
         CliError::config(format!("`{}` cannot be applied", file.display())).because(e)
     })?;
     let folder = file.parent().unwrap_or(Path::new(""));
-    let paths = project.gate_policies.iter().chain(&project.trust_policy);
     let read = |path: &RelativePath| {
         let content = read_text(&folder.join(path.as_str()))?;
         Ok((path.to_string(), content))
     };
-    let files: Result<BTreeMap<String, String>, CliError> = paths.map(read).collect();
+    let files: Result<BTreeMap<String, String>, CliError> = project.files().map(read).collect();
     let files = files?;
     Ok((project.name.to_string(), ApplyProject { text, files }))
 }

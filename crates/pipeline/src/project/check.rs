@@ -31,6 +31,7 @@ pub(super) fn project(project: &Project) -> Vec<Mistake> {
         }
         found.rules(&format!("profiles[{index}]"), profile);
     }
+    found.issuers();
     for (index, environment) in project.environments.iter().enumerate() {
         found.environment(&format!("environments[{index}]"), environment);
     }
@@ -96,6 +97,16 @@ impl<'a> Found<'a> {
                 self.add(member, format!("a gate policy cannot be named `{stem}`"));
             } else if !seen.insert(stem) {
                 self.add(member, format!("there are two gate policies `{stem}`"));
+            }
+        }
+    }
+
+    fn issuers(&mut self) {
+        let mut seen = BTreeSet::new();
+        for (index, issuer) in self.project.oidc_issuers.iter().enumerate() {
+            let member = format!("oidcIssuers[{index}].issuer");
+            if !seen.insert(&issuer.issuer) {
+                self.add(member, format!("issuer `{}` is there twice", issuer.issuer));
             }
         }
     }

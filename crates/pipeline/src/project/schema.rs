@@ -67,6 +67,7 @@ fn people() -> Vec<(&'static str, Value)> {
                     "name": to("Name"),
                     "accounts": list("Account"),
                     "profiles": list("Profile"),
+                    "oidcIssuers": list("OidcIssuer"),
                     "gitRepositories": list("GitRepository"),
                     "trustPolicy": to("RelativePath"),
                     "gatePolicies": list("RelativePath"),
@@ -111,6 +112,31 @@ fn people() -> Vec<(&'static str, Value)> {
         ("Rule", rule()),
         ("Principals", principals()),
         ("Workload", workload()),
+        (
+            "OidcIssuer",
+            mapping(
+                &["issuer", "audience"],
+                json!({
+                    "issuer": {"type": "string", "pattern": "^https?://", "description": "exactly as the tokens say it"},
+                    "audience": {"type": "string", "minLength": 1},
+                    "claims": {"type": "array", "items": {"type": "string"}, "maxItems": 16},
+                    "jwks": to("RelativePath"),
+                    "access": {"type": "array", "items": to("IssuerAccess"), "maxItems": 64},
+                }),
+            ),
+        ),
+        (
+            "IssuerAccess",
+            mapping(
+                &["subject"],
+                json!({
+                    "subject": to("Glob"),
+                    "claims": {"type": "object", "additionalProperties": to("Glob")},
+                    "pull": list("RepositoryPattern"),
+                    "push": list("RepositoryPattern"),
+                }),
+            ),
+        ),
         (
             "GitRepository",
             mapping(&["name"], json!({"name": to("Name")})),
@@ -522,6 +548,7 @@ mod tests {
         check::<project::Account>("Account");
         check::<project::GitGrants>("GitGrants");
         check::<project::Profile>("Profile");
+        check::<project::OidcIssuer>("OidcIssuer");
         check::<project::GitRepository>("GitRepository");
         check::<project::Environment>("Environment");
         check::<project::Tls>("Tls");

@@ -177,11 +177,19 @@ fn check(name: &str, new: ApplyProject) -> Result<Stored, ApiError> {
         let text = file(path.as_str())?;
         TrustPolicy::parse(text.as_bytes()).map_err(|error| invalid(path.as_str(), &error))?;
     }
-    Ok(Stored {
+    let keys = project
+        .oidc_issuers
+        .iter()
+        .filter_map(|issuer| issuer.jwks.as_ref());
+    keys.into_iter()
+        .try_for_each(|path| file(path.as_str()).map(|_| ()))?;
+    let stored = Stored {
         text: new.text,
         files: new.files,
         project,
-    })
+    };
+    projects::check(&stored)?;
+    Ok(stored)
 }
 
 async fn remove(

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use oci::Digest;
-use pipeline::project::{Account, Name, Pipeline, Profile, Project};
+use pipeline::project::{Account, Name, OidcIssuer, Pipeline, Profile, Project};
 use serde::{Deserialize, Serialize};
 use signer::{Grants as ProfileGrants, Principal, ProfileSpec, Rules};
 use store::StoreError;
@@ -22,6 +22,7 @@ use crate::api::signing::qualified_pipeline;
 use crate::auth::{GitGrants, Grants, NewTokenRequest, Pattern};
 use crate::clock;
 use crate::error::{ApiError, chain};
+use crate::oidc::NewIssuer;
 use crate::state::Front;
 
 /// The kind of the documents that hold projects.
@@ -136,6 +137,9 @@ pub(crate) async fn apply(front: &Front, stored: &Stored) -> Result<Vec<IssuedTo
     }
     let tokens = put_accounts(front, stored).await?;
     put_profiles(front, stored).await?;
+    for issuer in issuers(stored)? {
+        crate::oidc::put(front, (issuer, Some(name.to_owned()))).await?;
+    }
     for repository in &stored.project.git_repositories {
         crate::git::create(front, &repository.name).await?;
     }
@@ -267,6 +271,56 @@ async fn put_profiles(front: &Front, stored: &Stored) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// Reads what only the server can read of a project: the rules of its profiles, and its issuers.
+///
+/// # Errors
+/// Says what is wrong.
+pub(crate) fn check(stored: &Stored) -> Result<(), ApiError> {
+    for profile in &stored.project.profiles {
+        let spec = profile_spec(&stored.project, profile)?;
+        let mistaken =
+            |error: signer::profile::ProfileSpecError| ApiError::usage(error.to_string());
+        spec.check().map_err(mistaken)?;
+    }
+    issuers(stored)?.iter().try_for_each(NewIssuer::check)
+}
+
+fn issuers(stored: &Stored) -> Result<Vec<NewIssuer>, ApiError> {
+    let issuer = |one: &OidcIssuer| {
+        let mistaken =
+            |why: serde_json::Error| ApiError::usage(format!("issuer `{}`: {why}", one.issuer));
+        let keys = one
+            .jwks
+            .as_ref()
+            .and_then(|path| stored.files.get(path.as_str()));
+        Ok(NewIssuer {
+            issuer: one.issuer.clone(),
+            audience: one.audience.clone(),
+            claims: one.claims.clone(),
+            jwks: keys
+                .map(|text| serde_json::from_str(text))
+                .transpose()
+                .map_err(mistaken)?,
+            access: serde_json::from_value(one.access.clone().into()).map_err(mistaken)?,
+        })
+    };
+    stored.project.oidc_issuers.iter().map(issuer).collect()
+}
+
+async fn forget_issuers(
+    front: &Front,
+    project: &str,
+    stays: &[OidcIssuer],
+) -> Result<(), ApiError> {
+    for issuer in crate::oidc::list(front).await? {
+        let is_ours = issuer.project.as_deref() == Some(project);
+        if is_ours && !stays.iter().any(|stays| stays.issuer == issuer.issuer) {
+            crate::oidc::remove(front, &issuer.id).await?;
+        }
+    }
+    Ok(())
+}
+
 fn profile_spec(project: &Project, profile: &Profile) -> Result<ProfileSpec, ApiError> {
     let mistaken = |why: String| ApiError::usage(format!("profile `{}`: {why}", profile.name));
     let accounts = project.accounts.iter();
@@ -306,6 +360,8 @@ async fn remove_what_is_gone(
     before: &Stored,
     after: &Stored,
 ) -> Result<(), ApiError> {
+    let name = after.project.name.as_str();
+    forget_issuers(front, name, &after.project.oidc_issuers).await?;
     let stays = after.claims();
     let gone = |kind: &'static str, name: &Name| !stays.contains(&(kind, name.as_str()));
     for account in &before.project.accounts {
@@ -348,6 +404,7 @@ pub(crate) async fn remove(front: &Front, name: &str) -> Result<Vec<JobId>, ApiE
             .delete_account(account.name.as_str())
             .await?;
     }
+    forget_issuers(front, name, &[]).await?;
     let gate = gate_profile(name);
     let profiles = stored.project.profiles.iter().map(|profile| &profile.name);
     for profile in profiles.chain(&gate) {

@@ -168,7 +168,7 @@ async fn apply_project(
             .accounts
             .iter()
             .any(|account| !account.groups.is_empty());
-        if everywhere && has_groups {
+        if everywhere && (has_groups || !project.oidc_issuers.is_empty()) {
             return Ok(true);
         }
     }

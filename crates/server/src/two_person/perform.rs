@@ -4,9 +4,10 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Serialize;
+use serde_json::json;
 use signer::{Principal, ProfileChange};
 
-use super::{Operation, Stored, decide};
+use super::{Operation, Stored, decide, record};
 use crate::api::{accounts, projects, signing};
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -116,6 +117,7 @@ pub(super) async fn perform(
         }
         Operation::RemoveAccount { name } => {
             accounts::remove_checked(front, &author.caller, &name).await?;
+            record::permission(front, &author.principal, json!({"removedAccount": name})).await;
             Ok(StatusCode::NO_CONTENT.into_response())
         }
         Operation::ApplyProject { name, project } => Ok(answer(
@@ -132,10 +134,13 @@ pub(super) async fn perform(
         )),
         Operation::RemoveIssuer { id } => {
             oidc::remove(front, &id).await?;
+            record::permission(front, &author.principal, json!({"removedIssuer": id})).await;
             Ok(StatusCode::NO_CONTENT.into_response())
         }
         Operation::RequireTwo { required } => {
             decide::require(front, required).await?;
+            let what = json!({"twoPersonsRequired": required});
+            record::permission(front, &author.principal, what).await;
             Ok(answer(
                 StatusCode::OK,
                 crate::api::pending::TwoPersonSetting { required },
