@@ -24,6 +24,8 @@ def custody_pairs(world, results):
         server = Server(world, "hsm", token.custody())
         server.signs_and_notation_verifies(world)
         server.holds_none_of(PIN)
+        shown = world.run("countersign", "custody", "show", "--server", f"http://{server.address}")
+        assert "PKCS#11 token `signing`" in shown, shown
         server.stop()
         # The same keys are found again, by another process.
         server = Server(world, "hsm", token.custody())

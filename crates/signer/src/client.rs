@@ -320,6 +320,14 @@ impl SignerClient {
         }
     }
 
+    /// Returns where the keys lie, in words.
+    pub async fn custody(&self) -> Result<String, SignerClientError> {
+        match self.call(&Request::Custody).await? {
+            Response::Custody(description) => Ok(description),
+            _ => Err(SignerClientError::Unexpected),
+        }
+    }
+
     /// Returns the current revocation list, put together from its pieces.
     pub async fn revocation_list(&self) -> Result<FetchedList, SignerClientError> {
         // A list that is replaced between two pieces is begun again.

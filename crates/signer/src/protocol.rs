@@ -131,6 +131,8 @@ pub enum Request {
     },
     /// The trust anchor and the chain.
     Authority,
+    /// Where the keys lie.
+    Custody,
     /// Something about the log.
     Log(log::LogRequest),
     /// A piece of the revocation list.
@@ -186,6 +188,8 @@ pub enum Response {
         /// Where the leaves say that the revocation list is.
         crl_url: Option<String>,
     },
+    /// Where the keys lie, in words.
+    Custody(String),
     /// Something about the log.
     Log(log::LogResponse),
     /// A piece of the revocation list.

@@ -340,6 +340,7 @@ async fn dispatch(signer: &Arc<Signer>, request: Request) -> Result<Response, Si
                 .await?,
         ),
         Request::Log(request) => Response::Log(log::dispatch(signer, request).await?),
+        Request::Custody => Response::Custody(signer.authority().custody().describe()),
         Request::Authority => Response::Authority {
             root_pem: signer.authority().root_pem(),
             chain_pem: signer.authority().chain_pem(),

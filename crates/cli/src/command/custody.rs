@@ -1,9 +1,10 @@
-//! `countersign custody`: where signing keys lie, tried before they are made there.
+//! `countersign custody`: where signing keys lie, shown, and tried before they are made there.
 
 use std::path::Path;
 
 use clap::Subcommand;
 use serde::Serialize;
+use server::api::signing::KeyCustody;
 use server::custody::CustodyChoice;
 use signer::custody::{KeyAlgorithm, behaviour};
 
@@ -11,7 +12,7 @@ use crate::context::Context;
 use crate::error::{CliError, Kind};
 use crate::exit::ExitCode;
 
-/// Try where signing keys are to lie.
+/// Show where signing keys lie, or try where they are to lie.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -20,10 +21,12 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Show where the keys of a server lie; for its administrators.
+    Show,
     /// Make a key in a device or service, find it again, sign with it and verify what it signed.
     ///
     /// The key stays: give it a label that says so, and remove it with the device's own tools.
-    Check(CheckArgs),
+    Check(Box<CheckArgs>),
 }
 
 #[derive(clap::Args)]
@@ -49,8 +52,18 @@ struct Checked {
 /// Does it.
 pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     match args.command {
-        Command::Check(args) => check(args, context).await,
+        Command::Show => show(context).await,
+        Command::Check(args) => check(*args, context).await,
     }
+}
+
+async fn show(context: &Context) -> Result<ExitCode, CliError> {
+    let control = context.control(None).await?;
+    let shown: KeyCustody = control.get("api/v1/custody").await?;
+    context.print(&shown, |shown| {
+        format!("the signing keys lie in {}\n", shown.custody)
+    })?;
+    Ok(ExitCode::Done)
 }
 
 async fn check(args: CheckArgs, context: &Context) -> Result<ExitCode, CliError> {

@@ -5,6 +5,7 @@
 //! nothing but what it made itself.
 
 mod artifact;
+mod custody;
 mod grants;
 mod pki;
 mod principal;
@@ -29,6 +30,7 @@ use time::OffsetDateTime;
 
 pub use artifact::known_artifact;
 pub(crate) use artifact::stored_artifact;
+pub use custody::KeyCustody;
 pub use grants::keep_grants;
 pub(crate) use grants::{front_principal, profiles_to_regrant};
 pub(crate) use principal::{check_limits, check_made_by_run, of_caller};
@@ -179,6 +181,7 @@ pub struct RevokeSignature {
 /// Returns the routes of this subject.
 pub fn routes() -> Router<Front> {
     Router::new()
+        .route("/api/v1/custody", get(custody::show))
         .route("/pki/root.pem", get(pki::root))
         .route("/pki/chain.pem", get(pki::chain))
         .route("/pki/ca.crl", get(pki::revocation_list))

@@ -332,3 +332,13 @@ async fn a_run_attests_only_what_it_made() {
     let refused = attest(&oci::Digest::sha256(b"other")).await;
     assert_eq!(error(&refused), "403 denied");
 }
+
+#[tokio::test]
+async fn where_the_keys_lie_is_for_administrators() {
+    let fixture = Fixture::start().await;
+    let denied = fixture.get(&fixture.dev, "custody").await;
+    assert_eq!(error(&denied), "403 denied");
+    let shown = fixture.server.ask("GET", "/api/v1/custody").await;
+    let text = shown.json()["custody"].as_str().unwrap().to_owned();
+    assert!(text.starts_with("the folder of sealed keys"), "{text}");
+}
