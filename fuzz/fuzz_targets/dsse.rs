@@ -16,6 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
         store: &trust::TrustStore::default(),
         revocation: &trust::RevocationEvidence::default(),
         required_metadata: &Default::default(),
+        log: None,
         now: time::macros::datetime!(2026-01-01 00:00 UTC),
     });
     assert!(outcome.statement.is_none());

@@ -129,6 +129,18 @@ impl ControlClient {
         self.json(self.request(Method::GET, path)?).await
     }
 
+    /// Reads `path` as the bytes that it is, such as a tile of the log.
+    ///
+    /// # Errors
+    /// Everything that [`ControlError`] names.
+    pub async fn get_bytes(&self, path: &str) -> Result<Vec<u8>, ControlError> {
+        let request = self.request(Method::GET, path)?;
+        let request = request.timeout(http_client::REQUEST_TIMEOUT);
+        let response = request.send().await.map_err(|e| self.unavailable(e))?;
+        let response = self.accepted(response).await?;
+        self.body(response).await
+    }
+
     /// Posts `body` to `path`.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use oci::descriptor::Annotations;
 use oci::{Descriptor, ImageManifest, Manifest, MediaType};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use trust::tlog::LogProof;
 
 use crate::ClientError;
 use crate::source::ArtifactSink;
@@ -21,6 +22,11 @@ pub const CREATED_ANNOTATION: &str = "org.opencontainers.image.created";
 /// The annotation that names the signing job, which is what `signature show` and `signature revoke`
 /// take. A pointer for people, never a base for trust.
 pub const JOB_ANNOTATION: &str = "dev.countersign.signing-job";
+
+/// The annotation that holds the entry of the transparency log that is about the envelope.
+pub const LOG_ENTRY_ANNOTATION: &str = "dev.countersign.log.entry";
+/// The annotation that holds the proof that the entry is in the log (C2SP `tlog-proof`).
+pub const LOG_PROOF_ANNOTATION: &str = "dev.countersign.log.proof";
 
 const EMPTY: &[u8] = b"{}";
 
@@ -35,6 +41,8 @@ pub struct SignedContent {
     pub signing_time: OffsetDateTime,
     /// The signing job.
     pub job: String,
+    /// The proof that it is in a transparency log, with the entry in its `extra`.
+    pub log: Option<LogProof>,
 }
 
 /// A manifest over an envelope, ready to be pushed.
@@ -71,6 +79,7 @@ impl EnvelopeArtifact {
         let layer = Descriptor::of(layer_type, &content.envelope);
         let mut annotations: Annotations = annotation.into_iter().collect();
         annotations.insert(JOB_ANNOTATION.to_owned(), content.job);
+        annotations.extend(content.log.into_iter().flat_map(log_annotations));
         let created = content.signing_time.to_offset(time::UtcOffset::UTC);
         if let Ok(created) = created.format(&Rfc3339) {
             annotations.insert(CREATED_ANNOTATION.to_owned(), created);
@@ -111,6 +120,20 @@ impl EnvelopeArtifact {
     }
 }
 
+/// Splits a proof into entry and proof. One whose entry is not text proves nothing of ours.
+fn log_annotations(mut proof: LogProof) -> Vec<(String, String)> {
+    let entry = proof
+        .extra
+        .take()
+        .and_then(|entry| String::from_utf8(entry).ok());
+    let entry = entry.map(|entry| (LOG_ENTRY_ANNOTATION.to_owned(), entry));
+    let proof = (LOG_PROOF_ANNOTATION.to_owned(), proof.to_string());
+    entry
+        .into_iter()
+        .flat_map(|entry| [entry, proof.clone()])
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +147,7 @@ mod tests {
             envelope: b"envelope".to_vec(),
             signing_time: datetime!(2026-03-01 12:00 UTC),
             job: "job-1".to_owned(),
+            log: None,
         }
     }
 

@@ -18,8 +18,8 @@ use oci::{ArtifactGraph, Descriptor, Digest, Manifest, MediaType};
 use serde::Serialize;
 use time::OffsetDateTime;
 use trust::{
-    AttestationOutcome, NoStatement, RevocationEvidence, TrustPolicy, TrustPolicyStatement,
-    TrustStore, VerificationAction, VerificationOutcome, VerifyRequest,
+    AttestationOutcome, LogEvidence, NoStatement, RevocationEvidence, TrustPolicy,
+    TrustPolicyStatement, TrustStore, VerificationAction, VerificationOutcome, VerifyRequest,
 };
 
 use crate::revocation::CrlSource;
@@ -258,6 +258,10 @@ impl Judge<'_> {
             store: self.collection.trust.store,
             revocation,
             required_metadata: self.collection.required_metadata,
+            log: envelope
+                .log
+                .as_ref()
+                .map(|(entry, proof)| LogEvidence { entry, proof }),
             now: self.collection.now,
         };
         match envelope.kind {

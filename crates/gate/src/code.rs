@@ -84,6 +84,10 @@ codes! {
     RevocationUnknown = "revocation-unknown": "make the revocation list reachable, then decide again";
     /// The signature lacks user metadata that was asked for.
     MetadataMismatch = "metadata-mismatch": "ask for metadata that the signer wrote, or sign with it";
+    /// The trust policy asks for a transparency log, and the signature carries no proof.
+    LogInclusionMissing = "log-inclusion-missing": "sign it again on a server whose log the trust policy names";
+    /// The proof does not show that the signature is in a log that the trust policy names.
+    LogInclusionInvalid = "log-inclusion-invalid": "find out where the signature comes from, then sign it again on a server whose log the trust policy names";
     /// Nobody of the team accepted this evidence.
     AcceptanceMissing = "acceptance-missing": "let the team look at the evidence and accept it";
     /// The evidence has changed since it was accepted.
@@ -126,6 +130,8 @@ impl From<FailureCode> for Code {
             FailureCode::SignatureRevoked => Self::SignatureRevoked,
             FailureCode::RevocationUnknown => Self::RevocationUnknown,
             FailureCode::MetadataMismatch => Self::MetadataMismatch,
+            FailureCode::LogInclusionMissing => Self::LogInclusionMissing,
+            FailureCode::LogInclusionInvalid => Self::LogInclusionInvalid,
             // A check that we do not know yet failed: the signature is not good.
             _ => Self::SignatureInvalid,
         }

@@ -11,10 +11,11 @@ use std::time::Duration;
 use client::http_client::HttpOptions;
 use client::witness::{WitnessAddress, WitnessAnswer, WitnessClient, WitnessError};
 use serde_json::{Map, Value};
-use signer::SignerClientError;
 use signer::log::EntryKind;
+use signer::protocol::log::Which;
+use signer::{ProvenEntry, SignerClientError};
 use tokio::sync::{Notify, watch};
-use trust::tlog::{SignatureLine, SignedNote};
+use trust::tlog::{LogProof, SignatureLine, SignedNote};
 
 use crate::error::{ApiError, chain};
 use crate::state::{Front, FrontState};
@@ -48,6 +49,14 @@ impl Default for Transparency {
     }
 }
 
+impl Transparency {
+    /// Returns what is published, and tells of each change of it; `None` before witnesses were
+    /// asked for the first time.
+    pub fn published(&self) -> watch::Receiver<Option<Published>> {
+        self.published.subscribe()
+    }
+}
+
 impl FrontState {
     /// Has something that happened written into the log. It is durable when this returns.
     ///
@@ -66,7 +75,7 @@ impl FrontState {
     ///
     /// # Errors
     /// When the signer does not answer.
-    pub async fn checkpoint(&self) -> Result<Published, ApiError> {
+    pub async fn checkpoint(&self) -> Result<Published, SignerClientError> {
         let published = self.transparency.published.borrow().clone();
         match published {
             Some(published) => Ok(published),
@@ -74,12 +83,32 @@ impl FrontState {
         }
     }
 
+    /// Returns the proof that an entry is in the log, with the entry in its `extra`.
+    ///
+    /// # Errors
+    /// When the signer does not answer, or there is no such entry.
+    pub async fn prove(&self, which: Which) -> Result<LogProof, SignerClientError> {
+        let position = match which {
+            Which::Position(position) => position,
+            Which::Job(_) => self.signer.log_entry(which, None).await?.position,
+        };
+        let published = self.checkpoint_over(position).await?;
+        let (which, size) = (Which::Position(position), Some(published.size));
+        let ProvenEntry { bytes, hashes, .. } = self.signer.log_entry(which, size).await?;
+        Ok(LogProof {
+            extra: Some(bytes),
+            position,
+            hashes,
+            checkpoint: published.note,
+        })
+    }
+
     /// Returns a checkpoint over the entry at `position`, with cosignatures if witnesses give them
     /// in time.
     ///
     /// # Errors
     /// When the signer does not answer.
-    pub async fn checkpoint_over(&self, position: u64) -> Result<Published, ApiError> {
+    async fn checkpoint_over(&self, position: u64) -> Result<Published, SignerClientError> {
         let covers = |published: &Published| published.size > position;
         let mut receiver = self.transparency.published.subscribe();
         if receiver.borrow().is_some() {
@@ -98,10 +127,10 @@ impl FrontState {
     }
 }
 
-async fn newest(front: &FrontState) -> Result<Published, ApiError> {
+async fn newest(front: &FrontState) -> Result<Published, SignerClientError> {
     let (size, note) = front.signer.log_checkpoint().await?;
     let note = SignedNote::parse(note.as_bytes());
-    let note = note.map_err(|error| ApiError::internal(chain(&error)))?;
+    let note = note.map_err(|_| SignerClientError::Unexpected)?;
     Ok(Published { size, note })
 }
 
@@ -174,7 +203,7 @@ pub async fn run(
     }
     loop {
         if let Err(error) = round(&front, &mut known).await {
-            tracing::warn!(error = error.message(), "witnesses cannot be asked");
+            tracing::warn!(error = chain(&error), "witnesses cannot be asked");
         }
         tokio::select! {
             _ = stop.wait_for(|stopped| *stopped) => return Ok(()),
@@ -185,7 +214,7 @@ pub async fn run(
 }
 
 /// Asks all witnesses about the newest checkpoint, and publishes it with what they gave.
-async fn round(front: &Front, witnesses: &mut [Witness]) -> Result<(), ApiError> {
+async fn round(front: &Front, witnesses: &mut [Witness]) -> Result<(), SignerClientError> {
     let newest = newest(front).await?;
     let grew = {
         let published = front.transparency.published.borrow();

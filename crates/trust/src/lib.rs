@@ -50,7 +50,7 @@ pub use outcome::{
     AttestationOutcome, CheckResult, Failure, FailureCode, Finding, Signer, VerificationAction,
     VerificationOutcome, VerificationType, VerifiedStatement,
 };
-pub use verify::{VerifyRequest, verify, verify_attestation};
+pub use verify::{LogEvidence, VerifyRequest, verify, verify_attestation};
 
 pub mod inspect;
 pub use inspect::{UnverifiedView, inspect};

@@ -55,11 +55,15 @@ pub enum FailureCode {
     RevocationUnknown,
     /// The signature lacks user metadata that was asked for.
     MetadataMismatch,
+    /// The policy asks for a transparency log, and the signature carries no proof.
+    LogInclusionMissing,
+    /// The proof does not show that the signature is in a log that the policy names.
+    LogInclusionInvalid,
 }
 
 impl FailureCode {
     /// All codes, in the order of the checks.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::EnvelopeMalformed,
         Self::EnvelopeUnsupported,
         Self::CriticalAttributeUnknown,
@@ -73,6 +77,8 @@ impl FailureCode {
         Self::SignatureRevoked,
         Self::RevocationUnknown,
         Self::MetadataMismatch,
+        Self::LogInclusionMissing,
+        Self::LogInclusionInvalid,
     ];
 
     /// Returns the stable name.
@@ -91,6 +97,8 @@ impl FailureCode {
             Self::SignatureRevoked => "signature-revoked",
             Self::RevocationUnknown => "revocation-unknown",
             Self::MetadataMismatch => "metadata-mismatch",
+            Self::LogInclusionMissing => "log-inclusion-missing",
+            Self::LogInclusionInvalid => "log-inclusion-invalid",
         }
     }
 
@@ -119,6 +127,9 @@ impl FailureCode {
             }
             Self::RevocationUnknown => {
                 "make the revocation list of the certificate authority reachable, then verify again"
+            }
+            Self::LogInclusionMissing | Self::LogInclusionInvalid => {
+                "sign the artifact again with `countersign sign`, on a server whose log the policy names"
             }
             Self::MetadataMismatch => "ask for metadata that the signer wrote, or sign with it",
         }
@@ -197,6 +208,11 @@ impl CheckResult {
         Self { action, finding }
     }
 
+    /// Returns whether nobody asked for the check.
+    fn is_off(&self) -> bool {
+        self.action == VerificationAction::Skip && self.finding == Finding::NotChecked
+    }
+
     /// Returns whether the check was made and holds.
     pub fn passed(&self) -> bool {
         self.finding == Finding::Passed
@@ -233,6 +249,8 @@ pub enum VerificationType {
     Revocation,
     /// The user metadata that was asked for is there.
     Metadata,
+    /// The signature is in a transparency log that the policy names.
+    Transparency,
 }
 
 impl VerificationType {
@@ -245,6 +263,7 @@ impl VerificationType {
             Self::Expiry => "expiry",
             Self::Revocation => "revocation",
             Self::Metadata => "user metadata",
+            Self::Transparency => "transparency log",
         }
     }
 }
@@ -295,6 +314,9 @@ pub struct VerificationOutcome {
     pub revocation: CheckResult,
     /// The user metadata that was asked for is there.
     pub metadata: CheckResult,
+    /// The signature is in a transparency log that the policy names.
+    #[serde(skip_serializing_if = "CheckResult::is_off")]
+    pub transparency: CheckResult,
     /// The signer, once integrity **and** authenticity are established. A level that only logs
     /// authenticity does not make a signer.
     pub signer: Option<Signer>,
@@ -329,6 +351,7 @@ impl VerificationOutcome {
             expiry: check(level.expiry),
             revocation: check(level.revocation),
             metadata: check(VerificationAction::Skip),
+            transparency: check(VerificationAction::Skip),
             signer: None,
             claimed_signer: None,
             scheme: None,
@@ -351,7 +374,7 @@ impl VerificationOutcome {
     }
 
     /// Returns every check, in the order in which they are judged.
-    pub fn checks(&self) -> [(VerificationType, &CheckResult); 6] {
+    pub fn checks(&self) -> [(VerificationType, &CheckResult); 7] {
         [
             (VerificationType::Integrity, &self.integrity),
             (VerificationType::Authenticity, &self.authenticity),
@@ -362,6 +385,7 @@ impl VerificationOutcome {
             (VerificationType::Expiry, &self.expiry),
             (VerificationType::Revocation, &self.revocation),
             (VerificationType::Metadata, &self.metadata),
+            (VerificationType::Transparency, &self.transparency),
         ]
     }
 

@@ -22,6 +22,7 @@ pub mod checkpoint;
 pub mod cosignature;
 pub mod proof;
 pub mod proof_file;
+pub mod witness;
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use proof::ProofError;
 pub use proof_file::{LogPolicy, LogProof, LogProofError};

@@ -14,6 +14,7 @@ use oci::{Registry, RepositoryName};
 use serde::{Serialize, Serializer};
 
 use crate::outcome::VerificationAction;
+use crate::tlog::LogPolicy;
 use crate::trust_store::StoreKind;
 use crate::{DistinguishedName, json};
 
@@ -44,6 +45,10 @@ pub struct TrustPolicyStatement {
     pub trust_stores: Vec<TrustStoreName>,
     /// The identities that are trusted.
     pub trusted_identities: TrustedIdentities,
+    /// The transparency logs one of which a signature must be in. A member of ours; verifiers that
+    /// do not know it pass it over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transparency_log: Option<LogPolicy>,
 }
 
 /// The five actions of a verification level (R060, R062).

@@ -6,6 +6,7 @@
 //! is verified.
 
 mod judge;
+mod transparency;
 
 use std::collections::BTreeMap;
 
@@ -23,6 +24,7 @@ use crate::trust_policy::{TrustPolicyStatement, VerificationLevel};
 use crate::trust_store::TrustStore;
 
 use judge::Judged;
+pub use transparency::LogEvidence;
 
 /// Everything that verification needs. Nothing else influences the outcome.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +43,8 @@ pub struct VerifyRequest<'a> {
     pub revocation: &'a RevocationEvidence,
     /// User metadata that must be in the payload, with these values.
     pub required_metadata: &'a BTreeMap<String, String>,
+    /// What shows that the envelope is in a transparency log, if that came with it.
+    pub log: Option<LogEvidence<'a>>,
     /// The time that counts as now.
     pub now: OffsetDateTime,
 }
@@ -94,6 +98,9 @@ impl VerifyRequest<'_> {
         if !self.required_metadata.is_empty() && *level != VerificationLevel::SKIP {
             outcome.metadata = CheckResult::not_checked(VerificationAction::Enforce);
         }
+        if self.statement.transparency_log.is_some() {
+            outcome.transparency = CheckResult::not_checked(VerificationAction::Enforce);
+        }
         outcome
     }
 
@@ -131,6 +138,7 @@ impl VerifyRequest<'_> {
         outcome.expires = attributes.expiry;
         outcome.user_metadata = target.annotations.clone();
         outcome.metadata.finding = self.check_metadata(&target.annotations);
+        outcome.transparency.finding = self.check_log();
         Judged::signature(envelope).judge(self, outcome);
     }
 
@@ -147,6 +155,7 @@ impl VerifyRequest<'_> {
         let leaf = envelope.chain().leaf();
         outcome.expires = Some(leaf.not_after());
         outcome.metadata.finding = self.check_metadata(&BTreeMap::new());
+        outcome.transparency.finding = self.check_log();
         Judged::attestation(envelope).judge(self, outcome);
     }
 

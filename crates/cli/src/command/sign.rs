@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use client::control::ControlClient;
+use client::control::{ControlClient, ControlError};
 use client::envelope_artifact::{EnvelopeArtifact, SignedContent};
 use client::{ArtifactSink, walk};
 use oci::graph::GraphLimits;
@@ -12,9 +12,10 @@ use server::api::accounts::Account;
 use server::api::signing::{NewAttestation, NewSignature, SignedEnvelope};
 use signer::{Acceptance, JobId, ProfileName};
 use time::OffsetDateTime;
+use trust::tlog::LogProof;
 
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, Kind};
 use crate::exit::ExitCode;
 use crate::render;
 use crate::target::Target;
@@ -100,7 +101,7 @@ impl Work<'_> {
             metadata: metadata(&self.args.metadata)?,
         };
         let signed: SignedEnvelope = self.control.post("api/v1/signatures", &request).await?;
-        let content = self.content(&signed);
+        let content = self.content(&signed).await?;
         let artifact = EnvelopeArtifact::signature(content, &signed.certificate_sha256);
         self.push(signed, (&artifact, None)).await
     }
@@ -120,7 +121,7 @@ impl Work<'_> {
         let profile = self.args.profile.clone();
         let request = NewAttestation::of_statement(profile, &acceptance.to_statement());
         let signed: SignedEnvelope = self.control.post("api/v1/attestations", &request).await?;
-        let content = self.content(&signed);
+        let content = self.content(&signed).await?;
         let artifact = EnvelopeArtifact::attestation(content, MediaType::ACCEPTANCE);
         self.push(signed, (&artifact, Some(graph_root))).await
     }
@@ -135,13 +136,31 @@ impl Work<'_> {
         })
     }
 
-    fn content(&self, signed: &SignedEnvelope) -> SignedContent {
-        SignedContent {
+    async fn content(&self, signed: &SignedEnvelope) -> Result<SignedContent, CliError> {
+        Ok(SignedContent {
             subject: self.subject.clone(),
             envelope: signed.envelope.clone(),
             signing_time: signed.signing_time,
             job: signed.job.to_string(),
-        }
+            log: self.log_proof(&signed.job).await?,
+        })
+    }
+
+    /// Returns the proof that the signature is in the server's log; `None` from a server of a time
+    /// before there was one.
+    async fn log_proof(&self, job: &JobId) -> Result<Option<LogProof>, CliError> {
+        let bytes = self
+            .control
+            .get_bytes(&format!("log/proof?job={job}"))
+            .await;
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            Err(ControlError::Refused { status: 404, .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let proof = LogProof::parse(&bytes);
+        let proof = proof.map_err(|error| CliError::wrapping(Kind::Untrusted, error))?;
+        Ok(Some(proof))
     }
 
     async fn push(

@@ -11,6 +11,7 @@ use super::{
     Content, MAX_CONTENT_BYTES, MAX_CONTENTS_BYTES, MAX_ENVELOPE_BYTES, MAX_ENVELOPES_PER_SUBJECT,
     MAX_OPEN_REQUESTS, Problem,
 };
+use crate::envelope_artifact::{LOG_ENTRY_ANNOTATION, LOG_PROOF_ANNOTATION};
 use crate::source::ArtifactSource;
 
 /// Artifacts whose layer is a DSSE envelope.
@@ -39,6 +40,8 @@ pub(super) struct Envelope {
     pub(super) subject: Descriptor,
     pub(super) media_type: MediaType,
     pub(super) bytes: Vec<u8>,
+    /// The entry of a transparency log, and the proof for it, if the manifest carries them.
+    pub(super) log: Option<(String, String)>,
 }
 
 /// Fetches the envelopes of all signatures and attestations.
@@ -138,7 +141,14 @@ async fn envelope(
         subject: subject.bare(),
         media_type: layer.media_type.clone(),
         bytes,
+        log: log(node),
     })
+}
+
+fn log(node: &Node) -> Option<(String, String)> {
+    let annotations = node.manifest.as_ref()?.annotations();
+    let annotation = |name| annotations.get(name).cloned();
+    annotation(LOG_ENTRY_ANNOTATION).zip(annotation(LOG_PROOF_ANNOTATION))
 }
 
 async fn content(source: &dyn ArtifactSource, node: &Node) -> Result<(Digest, Content), Problem> {

@@ -255,6 +255,16 @@ fn table() -> Vec<(Code, &'static str, When)> {
             Before(|w| spoil_cve(w, FailureCode::MetadataMismatch)),
         ),
         (
+            Code::LogInclusionMissing,
+            "cve",
+            Before(|w| spoil_cve(w, FailureCode::LogInclusionMissing)),
+        ),
+        (
+            Code::LogInclusionInvalid,
+            "cve",
+            Before(|w| spoil_cve(w, FailureCode::LogInclusionInvalid)),
+        ),
+        (
             Code::AcceptanceMissing,
             "accepted",
             After(|w| w.remove(&w.find(MediaType::ACCEPTANCE.as_str()))),

@@ -10,9 +10,8 @@ use axum::{Json, Router};
 use http::header;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use signer::ProvenEntry;
 use signer::protocol::log::Which;
-use trust::tlog::{LogProof, Tile};
+use trust::tlog::Tile;
 
 use crate::auth::Caller;
 use crate::error::{ApiError, chain};
@@ -92,21 +91,7 @@ async fn proof(
         (None, Some(job)) => which(&job)?,
         _ => return Err(ApiError::usage("either `position` or `job` is needed")),
     };
-    let found = front.signer.log_entry(which, None).await?;
-    let published = front.checkpoint_over(found.position).await?;
-    let (which, size) = (Which::Position(found.position), Some(published.size));
-    let ProvenEntry {
-        position,
-        bytes,
-        hashes,
-        ..
-    } = front.signer.log_entry(which, size).await?;
-    let proof = LogProof {
-        extra: Some(bytes),
-        position,
-        hashes,
-        checkpoint: published.note,
-    };
+    let proof = front.prove(which).await?;
     Ok(text(proof.to_string()))
 }
 

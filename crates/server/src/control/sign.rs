@@ -6,7 +6,8 @@ use oci::{Descriptor, Digest, MediaType};
 use pipeline::project::Name;
 use signer::payload::IN_TOTO_PAYLOAD_TYPE;
 use signer::protocol::FailureKind;
-use signer::{AttestRequest, Principal, SignRequest, SignerClientError};
+use signer::protocol::log::Which;
+use signer::{AttestRequest, Principal, SignRequest, SignedEnvelope, SignerClientError};
 use trust::TargetArtifact;
 
 use crate::api::signing::stored_artifact;
@@ -94,7 +95,7 @@ impl Signatory<'_> {
         };
         let signed = self.front.signer.sign(request).await;
         let signed = signed.map_err(|source| self.refused(source))?;
-        let content = content(&target, &signed);
+        let content = self.content(&target, &signed).await?;
         let artifact = EnvelopeArtifact::signature(content, &signed.certificate_sha256);
         Ok(artifact.push(self.source).await?)
     }
@@ -110,7 +111,7 @@ impl Signatory<'_> {
         };
         let signed = self.front.signer.attest(request).await;
         let signed = signed.map_err(|source| self.refused(source))?;
-        let content = content(new.subject, &signed);
+        let content = self.content(new.subject, &signed).await?;
         let artifact = EnvelopeArtifact::attestation(content, new.artifact_type);
         Ok(artifact.push(self.source).await?)
     }
@@ -119,6 +120,26 @@ impl Signatory<'_> {
         let repository = self.source.repository();
         let known = stored_artifact(self.front, digest, repository).await;
         known.map_err(|error| SignError::Artifact(digest.clone(), error.message().to_owned()))
+    }
+
+    async fn content(
+        &self,
+        subject: &Descriptor,
+        signed: &SignedEnvelope,
+    ) -> Result<SignedContent, SignError> {
+        let which = Which::Position(signed.position);
+        Ok(SignedContent {
+            subject: subject.clone(),
+            envelope: signed.envelope.clone(),
+            signing_time: signed.signing_time,
+            job: signed.job.to_string(),
+            log: Some(
+                self.front
+                    .prove(which)
+                    .await
+                    .map_err(|source| self.refused(source))?,
+            ),
+        })
     }
 
     fn profile_name(&self) -> Result<signer::ProfileName, SignError> {
@@ -131,14 +152,5 @@ impl Signatory<'_> {
             profile: self.profile.clone(),
             source,
         }
-    }
-}
-
-fn content(subject: &Descriptor, signed: &signer::SignedEnvelope) -> SignedContent {
-    SignedContent {
-        subject: subject.clone(),
-        envelope: signed.envelope.clone(),
-        signing_time: signed.signing_time,
-        job: signed.job.to_string(),
     }
 }

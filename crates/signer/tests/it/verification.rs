@@ -75,6 +75,7 @@ impl Verifier {
             store: &self.store,
             revocation: &self.revocation,
             required_metadata: &self.metadata,
+            log: None,
             now,
         }
     }

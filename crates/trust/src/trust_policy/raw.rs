@@ -10,6 +10,8 @@ use super::{
     VerificationLevel, VerifyTimestamp, check_uniqueness, is_scope, wrong,
 };
 use crate::outcome::VerificationAction;
+use crate::tlog::note::SignatureType;
+use crate::tlog::{LogPolicy, VerifierKey};
 use crate::{DistinguishedName, json};
 
 /// The prefix of identities that name a certificate's subject.
@@ -36,6 +38,7 @@ struct Statement {
     trust_stores: Vec<String>,
     #[serde(default)]
     trusted_identities: Vec<String>,
+    transparency_log: Option<LogPolicy>,
     #[serde(flatten)]
     unknown: Map<String, Value>,
 }
@@ -84,6 +87,7 @@ impl Statement {
             "signatureVerification",
             "trustStores",
             "trustedIdentities",
+            "transparencyLog",
         ];
         check_case(&self.unknown, KNOWN, &format!("{path}."))?;
         if self.name.is_empty() {
@@ -100,6 +104,7 @@ impl Statement {
                 &self.trusted_identities,
                 &format!("{path}.trustedIdentities"),
             )?,
+            transparency_log: transparency_log(self.transparency_log, path, &level)?,
             name: self.name,
             registry_scopes: self.registry_scopes,
             level,
@@ -228,6 +233,33 @@ fn override_action(level: &mut VerificationLevel, kind: &str, action: &str) -> R
     *slot = action;
     level.name = "custom";
     Ok(())
+}
+
+/// A threshold that cannot be reached would refuse everything, and one of 0 with witnesses named
+/// would look as if they counted.
+fn transparency_log(
+    policy: Option<LogPolicy>,
+    path: &str,
+    level: &VerificationLevel,
+) -> Result<Option<LogPolicy>, TrustPolicyError> {
+    let Some(policy) = policy else {
+        return Ok(None);
+    };
+    let member = format!("{path}.transparencyLog");
+    let (count, threshold) = (policy.witnesses.len(), policy.threshold);
+    let is_note_key = |key: &VerifierKey| key.signature_type() == SignatureType::Ed25519;
+    let problem = if level.is_skip() {
+        "must be absent for level `skip`"
+    } else if policy.logs.is_empty() {
+        "there must be at least one key in `logs`"
+    } else if !policy.logs.iter().all(is_note_key) || policy.witnesses.iter().any(is_note_key) {
+        "`logs` holds keys of type 1, and `witnesses` keys of type 4"
+    } else if threshold > count || (threshold == 0 && count > 0) {
+        "`threshold` is 1 to the number of `witnesses`"
+    } else {
+        return Ok(Some(policy));
+    };
+    Err(wrong(member, problem))
 }
 
 fn trust_stores(texts: &[String], member: &str) -> Result<Vec<TrustStoreName>, TrustPolicyError> {

@@ -16,3 +16,4 @@ mod policy;
 mod revocation;
 mod signature;
 mod store;
+mod transparency;

@@ -10,8 +10,9 @@ use testkit::{KeyKind, NOW, TestCertificate, authority_params, before, leaf_para
 use time::OffsetDateTime;
 use trust::jws::UnsignedEnvelope;
 use trust::{
-    AttestationOutcome, EnvelopeRequest, RevocationEvidence, SignatureAlgorithm, SigningScheme,
-    StoreKind, TargetArtifact, TrustPolicy, TrustStore, VerificationOutcome, VerifyRequest,
+    AttestationOutcome, EnvelopeRequest, LogEvidence, RevocationEvidence, SignatureAlgorithm,
+    SigningScheme, StoreKind, TargetArtifact, TrustPolicy, TrustStore, VerificationOutcome,
+    VerifyRequest,
 };
 
 /// The repository that everything is in.
@@ -29,6 +30,7 @@ pub(crate) struct World {
     pub(crate) now: OffsetDateTime,
     pub(crate) request: EnvelopeRequest,
     pub(crate) media_type: MediaType,
+    pub(crate) log: Option<(String, String)>,
 }
 
 impl World {
@@ -55,6 +57,7 @@ impl World {
             required_metadata: BTreeMap::new(),
             now: NOW,
             media_type: MediaType::JOSE_JSON,
+            log: None,
         }
     }
 
@@ -126,6 +129,10 @@ impl World {
             store: &self.store,
             revocation: &self.evidence,
             required_metadata: &self.required_metadata,
+            log: self
+                .log
+                .as_ref()
+                .map(|(entry, proof)| LogEvidence { entry, proof }),
             now: self.now,
         })
     }

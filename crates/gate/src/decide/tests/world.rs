@@ -195,6 +195,10 @@ impl World {
                 outcome.metadata.action = trust::VerificationAction::Enforce;
                 &mut outcome.metadata
             }
+            FailureCode::LogInclusionMissing | FailureCode::LogInclusionInvalid => {
+                outcome.transparency.action = trust::VerificationAction::Enforce;
+                &mut outcome.transparency
+            }
             _ => {
                 outcome.signer = None;
                 outcome.claimed_signer = None;
