@@ -29,6 +29,7 @@ pub mod vault;
 pub mod control;
 pub mod download;
 pub mod http_client;
+pub mod log;
 pub mod witness;
 
 mod blob;

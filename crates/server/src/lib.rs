@@ -25,6 +25,7 @@ pub mod proxy;
 pub mod source;
 pub mod transparency;
 pub mod two_person;
+pub mod witness;
 
 pub mod custody;
 pub mod roles;

@@ -31,6 +31,8 @@ pub mod client;
 pub mod protocol;
 pub mod server;
 
+pub mod witness;
+
 pub mod confine;
 
 pub use acceptance::Acceptance;

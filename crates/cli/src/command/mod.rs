@@ -14,6 +14,7 @@ mod down;
 mod list;
 mod oidc;
 pub(crate) mod pending;
+mod log;
 mod profile;
 mod pull;
 mod push;
@@ -22,6 +23,7 @@ mod sign;
 mod signature;
 mod tag;
 mod up;
+mod witness;
 
 mod db;
 mod sbom;
@@ -90,10 +92,12 @@ commands! {
     Profile => profile,
     Signature => signature,
     Pending => pending,
+    Log => log,
     Up => up,
     Down => down,
     Custody => custody,
     Serve => serve,
+    Witness => witness,
     Run => run,
     Deployment => deployment,
     Demo => demo,
