@@ -11,6 +11,7 @@ use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use signer::Principal;
 use store::StoreError;
 use store::accounts::AccountRow;
 use time::{Duration, OffsetDateTime};
@@ -19,6 +20,7 @@ use super::extract::Body;
 use super::signing;
 use crate::auth::{Caller, Grants, MAX_SECRET_BYTES, NewTokenRequest, hash_password};
 use crate::clock;
+use crate::control::events;
 use crate::error::{ApiError, chain};
 use crate::state::{Front, FrontState};
 use crate::two_person::{self, Operation};
@@ -187,14 +189,18 @@ async fn check_new(front: &FrontState, name: &str) -> Result<(), ApiError> {
     }
 }
 
-/// Makes or replaces an account; with `create`, only if there is none of that name.
+/// Makes or replaces an account; with `create`, only if there is none of that name. The log says
+/// first what the account may do now.
 pub(crate) async fn put_checked(
     front: &FrontState,
     (account, create): (NewAccount, bool),
+    by: &Principal,
 ) -> Result<Account, ApiError> {
     if create {
         check_new(front, &account.name).await?;
     }
+    check_name(&account.name)?;
+    events::account_changed(front, (&account.name, by), Some(&account.grants)).await?;
     put_account(front, account).await
 }
 
@@ -226,15 +232,17 @@ async fn remove(
     two_person::submit(&front, &caller, Operation::RemoveAccount { name }).await
 }
 
-/// Removes an account that is not that of `caller`.
+/// Removes an account that is not that of whoever asks.
 pub(crate) async fn remove_checked(
     front: &FrontState,
-    caller: &str,
     name: &str,
+    by: &Principal,
 ) -> Result<(), ApiError> {
-    if name == caller {
+    if name == by.account {
         return Err(ApiError::conflict("an account cannot remove itself"));
     }
+    account(front, name).await?;
+    events::account_changed(front, (name, by), None).await?;
     signing::keep_grants(front, name, &[]).await?;
     match remove_account(front, name).await? {
         true => Ok(()),

@@ -12,6 +12,7 @@ use axum::{Json, Router};
 use gate::GatePolicy;
 use pipeline::project::Project;
 use serde::{Deserialize, Serialize};
+use signer::Principal;
 use store::queue::JobId;
 use trust::TrustPolicy;
 
@@ -121,9 +122,10 @@ async fn apply(
 pub(crate) async fn apply_checked(
     front: &Front,
     (name, new): (String, ApplyProject),
+    by: &Principal,
 ) -> Result<AppliedProject, ApiError> {
     let stored = check(&name, new)?;
-    let tokens = projects::apply(front, &stored).await?;
+    let tokens = projects::apply(front, &stored, by).await?;
     let project = &stored.project;
     let git = project.git_repositories.iter().map(|repository| {
         let name = &repository.name;
@@ -202,8 +204,12 @@ async fn remove(
 }
 
 /// Removes a project, and waits a while for its containers to be gone.
-pub(crate) async fn remove_now(front: &Front, name: String) -> Result<RemovedProject, ApiError> {
-    let jobs = projects::remove(front, &name).await?;
+pub(crate) async fn remove_now(
+    front: &Front,
+    name: String,
+    by: &Principal,
+) -> Result<RemovedProject, ApiError> {
+    let jobs = projects::remove(front, &name, by).await?;
     let containers_left = wait_for(front, jobs).await?;
     Ok(RemovedProject {
         name,

@@ -8,6 +8,7 @@ use pipeline::run::{Event, ProducedVerdict, RunState};
 use signer::Principal;
 use store::runs::RunId;
 
+use super::events::{self, Answered};
 use super::judge::current_graph_root;
 use super::runs::{Loaded, apply, load};
 use super::sign::{NewStatement, SignError, Signatory};
@@ -54,6 +55,16 @@ pub(crate) async fn approve(
     let source = StoreSource::new(front, &image.repository, account.as_str());
     require_same_evidence(&source, &image.digest, &awaited, &answer).await?;
     let artifact = sign_approval(front, (&loaded, &awaited), (&account, &answer)).await?;
+    let answered = Answered {
+        run: &loaded.row,
+        action: &awaited.action,
+        account: &account,
+        decision: "approved",
+        comment: &answer.comment,
+        graph_root: &awaited.verdict.graph_root,
+        artifact: Some(&artifact),
+    };
+    events::answered(front, answered).await?;
     let event = Event::Approved {
         action: awaited.action.clone(),
         account: account.clone(),
@@ -74,6 +85,16 @@ pub(crate) async fn reject(
 ) -> Result<RunState, ApiError> {
     let loaded = load(front, id).await?;
     let (awaited, account) = check(caller, &loaded, &answer)?;
+    let answered = Answered {
+        run: &loaded.row,
+        action: &awaited.action,
+        account: &account,
+        decision: "rejected",
+        comment: &answer.comment,
+        graph_root: &awaited.verdict.graph_root,
+        artifact: None,
+    };
+    events::answered(front, answered).await?;
     let text = format!("rejected by {account}: {}", answer.comment);
     let event = Event::Rejected {
         action: awaited.action.clone(),

@@ -18,6 +18,8 @@ pub(crate) mod judge;
 pub(crate) mod perform;
 pub(crate) mod sign;
 
+pub(crate) mod events;
+
 pub(crate) mod assign;
 pub(crate) mod report;
 pub(crate) mod work;

@@ -19,7 +19,7 @@ use super::handle::UnderWay;
 use super::judge::{Question, Verdict, judge};
 use super::runs::{Loaded, Step, apply, load};
 use super::sign::{NewStatement, SignError, Signatory};
-use super::{ControlError, log, work};
+use super::{ControlError, events, log, work};
 use crate::api::signing::pipeline_principal;
 use crate::error::chain;
 use crate::source::StoreSource;
@@ -271,7 +271,10 @@ async fn gate(front: &Front, loaded: &Loaded, action: &Name, wanted: &Gate) -> E
             };
             Ended::Done(outputs, note)
         }
-        _ => Ended::Failed(failure(&verdict.code, &verdict.message), note),
+        _ => {
+            events::gate_denied(front, (&loaded.row, &question), &verdict).await;
+            Ended::Failed(failure(&verdict.code, &verdict.message), note)
+        }
     }
 }
 

@@ -125,10 +125,17 @@ pub(crate) async fn find_pipeline(
 
 /// Applies a project: makes what it describes, changes what differs, removes what it no longer
 /// describes. Returns the tokens of the accounts that are new.
-pub(crate) async fn apply(front: &Front, stored: &Stored) -> Result<Vec<IssuedToken>, ApiError> {
+///
+/// The log says so first: a policy that nobody can trace is not applied.
+pub(crate) async fn apply(
+    front: &Front,
+    stored: &Stored,
+    by: &Principal,
+) -> Result<Vec<IssuedToken>, ApiError> {
     let name = stored.project.name.as_str();
     let before = load(front, name).await?;
     refuse_what_others_have(front, stored).await?;
+    super::events::project_applied(front, stored, by).await?;
     let bytes = serde_json::to_vec(stored).map_err(ApiError::internal)?;
     let documents = &front.store.documents;
     documents.put(&key(name), &bytes, clock::now()).await?;
@@ -388,10 +395,11 @@ async fn remove_what_is_gone(
 
 /// Removes everything that a project made, and returns the jobs that take its containers away.
 /// What it pushed, signed and recorded stays.
-pub(crate) async fn remove(front: &Front, name: &str) -> Result<Vec<JobId>, ApiError> {
+pub(crate) async fn remove(front: &Front, name: &str, by: &str) -> Result<Vec<JobId>, ApiError> {
     let stored = load(front, name).await?;
     let stored =
         stored.ok_or_else(|| ApiError::not_found(format!("there is no project `{name}`")))?;
+    super::events::project_removed(front, name, by).await?;
     super::triggers::stop_runs(front, name).await?;
     let mut jobs = Vec::new();
     for environment in &stored.project.environments {

@@ -17,7 +17,7 @@ use super::assign::{LEASE, check_deployment};
 use super::perform::{PROVENANCE, RUN_ACCOUNT, sign_artifacts};
 use super::runs::{Loaded, RETIRE_JOB, Step, apply, load};
 use super::work::{JobPayload, deployment_id, run_image};
-use super::{log, perform, projects};
+use super::{events, log, perform, projects};
 use crate::api::worker::{
     AttachedArtifact, FailureReport, Holder, LogBatch, MAX_LOG_BATCH_LINES, WorkOutcome,
 };
@@ -390,6 +390,11 @@ async fn switch(
         .switch(&id, &address.to_string(), clock::now())
         .await?;
     front.control.routes_changed();
+    let image = run_image(&loaded.state);
+    let image = image
+        .as_ref()
+        .map(|image| (&image.repository, &image.digest));
+    events::deployed(front, (&loaded.row, environment), image).await;
     let url = environment_url(&found);
     let payload = JobPayload::Retire {
         project,

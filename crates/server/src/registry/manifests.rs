@@ -22,6 +22,7 @@ use super::scope::Scope;
 use crate::auth::Action;
 use crate::aws::ecr::{self, TagRefused};
 use crate::clock;
+use crate::control::events;
 use crate::state::{Change, RegistryEvent};
 
 /// The header that says the subject was understood, so the client need not keep a list itself.
@@ -134,6 +135,9 @@ pub(crate) async fn keep_manifest(scope: &Scope, pushed: &Pushed) -> Result<(), 
     ecr::on_push(&scope.front, &scope.caller, signing)
         .await
         .map_err(|error| RegistryError::internal(error.message))?;
+    let place = (&scope.repository, scope.caller.account.as_str());
+    events::pushed(&scope.front, place, (manifest, digest)).await;
+    let response = created(scope, &manifest, &digest, parts.uri.query().map(|_| &*tags));
     tell(
         scope,
         Change::Pushed {

@@ -17,7 +17,6 @@ use crate::state::Front;
 /// In whose name an operation is done.
 pub(super) struct Author {
     principal: Principal,
-    caller: String,
 }
 
 impl Author {
@@ -25,7 +24,6 @@ impl Author {
     pub(super) async fn alone(front: &Front, caller: &Caller) -> Result<Self, ApiError> {
         Ok(Self {
             principal: signing::of_caller(front, caller).await?,
-            caller: caller.account.clone(),
         })
     }
 
@@ -44,7 +42,6 @@ impl Author {
                 confirmed_by: Some(second),
                 ..Principal::account(&stored.requested_by).as_admin()
             },
-            caller: stored.requested_by.clone(),
         })
     }
 }
@@ -112,21 +109,20 @@ pub(super) async fn perform(
             };
             Ok(answer(
                 status,
-                accounts::put_checked(front, (*account, create)).await?,
+                accounts::put_checked(front, (*account, create), &author.principal).await?,
             ))
         }
         Operation::RemoveAccount { name } => {
-            accounts::remove_checked(front, &author.caller, &name).await?;
-            record::permission(front, &author.principal, json!({"removedAccount": name})).await;
+            accounts::remove_checked(front, &name, &author.principal).await?;
             Ok(StatusCode::NO_CONTENT.into_response())
         }
         Operation::ApplyProject { name, project } => Ok(answer(
             StatusCode::OK,
-            projects::apply_checked(front, (name, project)).await?,
+            projects::apply_checked(front, (name, project), &author.principal).await?,
         )),
         Operation::RemoveProject { name } => Ok(answer(
             StatusCode::OK,
-            projects::remove_now(front, name).await?,
+            projects::remove_now(front, name, &author.principal).await?,
         )),
         Operation::PutIssuer { issuer } => Ok(answer(
             StatusCode::OK,
