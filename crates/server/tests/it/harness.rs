@@ -58,10 +58,26 @@ impl TestServer {
     pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut server = Self::start_in(folder.path(), None).await;
-        let socket = server.front.signer_socket.clone();
-        server.signer = Some(tokio::spawn(serve_signer(socket, Arc::default())));
+        let home = folder.path().join("signer");
+        std::fs::create_dir(&home).unwrap();
+        server.signer = Some(server.serve_signer(Arc::default(), &home));
         server.folder = Some(folder);
         server
+    }
+
+    /// Starts a front over an empty store, with a signer whose keys lie in `home`.
+    pub(crate) async fn start_signed_by(records: Arc<MemoryRecords>, home: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut server = Self::start_in(folder.path(), None).await;
+        server.signer = Some(server.serve_signer(records, home));
+        server.folder = Some(folder);
+        server
+    }
+
+    fn serve_signer(&self, records: Arc<MemoryRecords>, home: &Path) -> JoinHandle<()> {
+        let config = signer_config(self.front.signer_socket.clone(), home);
+        let serving = signer::serve(config, records, std::future::pending());
+        tokio::spawn(async { serving.await.unwrap() })
     }
 
     /// Starts a front over the store in `folder`.
@@ -168,19 +184,17 @@ impl TestServer {
     }
 }
 
-/// Serves a signer with these records until the task is aborted.
-pub(crate) async fn serve_signer(socket: PathBuf, records: Arc<MemoryRecords>) {
-    let folder = tempfile::tempdir().unwrap();
-    let unlock = tempfile::tempdir().unwrap();
-    let config = SignerConfig {
+/// Returns the settings of a signer whose keys lie in `home`.
+pub(crate) fn signer_config(socket: PathBuf, home: &Path) -> SignerConfig {
+    SignerConfig {
         service: ServiceConfig {
             authority: AuthorityConfig {
-                folder: folder.path().join("keys"),
+                folder: home.join("keys"),
                 subject: AuthoritySubject::default(),
                 crl_url: None,
                 kdf_cost: KdfCost::TESTS_ONLY,
             },
-            unlock: UnlockSource::Default(unlock.path().join("unlock")),
+            unlock: UnlockSource::Default(home.join("unlock")),
             custody: None,
             crl_period: DEFAULT_CRL_PERIOD,
             log_origin: "sign.example/log".to_owned(),
@@ -189,10 +203,7 @@ pub(crate) async fn serve_signer(socket: PathBuf, records: Arc<MemoryRecords>) {
         socket,
         socket_group: None,
         allowed_uids: vec![rustix::process::geteuid().as_raw()],
-    };
-    signer::serve(config, records, std::future::pending())
-        .await
-        .unwrap();
+    }
 }
 
 /// Returns an image manifest with the configuration `{}` and one layer.

@@ -12,6 +12,7 @@ mod auth;
 mod blobs;
 mod control;
 mod ecr;
+mod history;
 mod listings;
 mod log;
 mod manifests;
