@@ -2,7 +2,7 @@
 //! again: jobs and log agree exactly, and nothing that was acknowledged is missing.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use server::observe::LogFormat;
@@ -55,7 +55,7 @@ impl Place {
             supervisor: std::process::id().try_into().unwrap(),
             log_format: LogFormat::Text,
             log_filter: None,
-            role: RoleSettings::Signer(self.settings()),
+            role: RoleSettings::Signer(Box::new(self.settings())),
         };
         let stdin = child.stdin.take().unwrap();
         serde_json::to_writer(stdin, &settings).unwrap();

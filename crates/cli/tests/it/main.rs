@@ -8,6 +8,7 @@ mod environment;
 mod artifacts;
 mod crash;
 mod gate;
+mod log;
 mod reference;
 mod scanning;
 mod serve;

@@ -13,7 +13,7 @@ const POLICY: &str = r#"{"version":"1.0","trustPolicies":[{
     "trustedIdentities":["x509.subject: C=US, ST=WA, O=Countersign, CN=ci-build"]}]}"#;
 
 /// A server with an image, the profile `ci-build`, and somebody who trusts it.
-fn prepared() -> TestEnvironment {
+pub(crate) fn prepared() -> TestEnvironment {
     let environment = TestEnvironment::with_server();
     environment.write("app.txt", "app\n");
     environment.write("policy.json", POLICY);
@@ -48,7 +48,7 @@ fn prepared() -> TestEnvironment {
     environment
 }
 
-fn get(server: &str, path: &str) -> String {
+pub(crate) fn get(server: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(server).unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();

@@ -626,14 +626,18 @@ async fn profiles_are_shown_to_those_who_may_use_them() {
     assert!(matches!(hidden, Err(SignerError::Denied(_))));
 }
 
-/// Records that refuse to keep jobs; or that keep them, and then say that they did not.
-struct FullDisk {
+/// Records that refuse to keep jobs; or that keep them, and then say that they did not; or that
+/// hold jobs of a time before the log.
+#[derive(Default)]
+struct Bent {
     kept: MemoryRecords,
-    keeps: bool,
+    refuses: bool,
+    keeps_all_the_same: bool,
+    unlogged: Mutex<Vec<SigningJob>>,
 }
 
 #[async_trait::async_trait]
-impl LogRecords for FullDisk {
+impl LogRecords for Bent {
     async fn log_head(&self) -> Result<LogHead, RecordsError> {
         self.kept.log_head().await
     }
@@ -649,17 +653,19 @@ impl LogRecords for FullDisk {
 }
 
 #[async_trait::async_trait]
-impl Records for FullDisk {
+impl Records for Bent {
     async fn commit(&self, batch: &Batch) -> Result<(), RecordsError> {
-        if batch.jobs.is_empty() || self.keeps {
+        let refuses = self.refuses && !batch.jobs.is_empty();
+        if !refuses || self.keeps_all_the_same {
             self.kept.commit(batch).await?;
+            let is_imported = |job: &SigningJob| batch.imported.contains(&job.id);
+            self.unlogged
+                .lock()
+                .unwrap()
+                .retain(|job| !is_imported(job));
         }
         let full = || RecordsError::new("written", std::io::Error::other("disk full"));
-        if batch.jobs.is_empty() {
-            Ok(())
-        } else {
-            Err(full())
-        }
+        if refuses { Err(full()) } else { Ok(()) }
     }
     async fn profiles(&self) -> Result<Vec<SigningProfile>, RecordsError> {
         self.kept.profiles().await
@@ -677,7 +683,8 @@ impl Records for FullDisk {
         self.kept.expiring_jobs(query).await
     }
     async fn unlogged_jobs(&self, limit: usize) -> Result<Vec<SigningJob>, RecordsError> {
-        self.kept.unlogged_jobs(limit).await
+        let unlogged = self.unlogged.lock().unwrap();
+        Ok(unlogged.iter().take(limit).cloned().collect())
     }
     async fn revoked_leaves(&self, now: OffsetDateTime) -> Result<Vec<RevokedLeaf>, RecordsError> {
         self.kept.revoked_leaves(now).await
@@ -687,12 +694,15 @@ impl Records for FullDisk {
     }
 }
 
-async fn on_full_disk(keeps: bool) -> (tempfile::TempDir, Arc<Signer>) {
+async fn on_full_disk(keeps_all_the_same: bool) -> (tempfile::TempDir, Arc<Signer>) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("data")).unwrap();
     let config = config(folder.path(), Arc::new(Mutex::new(START)));
-    let kept = MemoryRecords::default();
-    let records = Arc::new(FullDisk { kept, keeps });
+    let records = Arc::new(Bent {
+        refuses: true,
+        keeps_all_the_same,
+        ..Bent::default()
+    });
     let signer = Signer::open(config, records).await.unwrap();
     let spec = spec("ci-build", LeafPolicy::PerJob);
     signer.put_profile(&admin(), spec, false).await.unwrap();
@@ -734,4 +744,56 @@ async fn a_commit_that_says_it_failed_and_did_not_is_taken_into_account() {
     let mut tree = trust::tlog::Frontier::empty();
     entries.iter().for_each(|entry| tree.push(entry, |_, _| {}));
     assert!(head.checkpoint.contains(&tree.root().to_string()));
+}
+
+/// Jobs of a version without a log come into it at the first start, with the times at which they
+/// were signed, and stay where they are.
+#[tokio::test]
+async fn jobs_of_a_time_before_the_log_are_brought_into_it_once() {
+    let fixture = Fixture::new().await;
+    fixture.profile("ci-build", LeafPolicy::PerJob).await;
+    let mut old = Vec::new();
+    for _ in 0..600 {
+        let signed = fixture.sign("ci-build").await.unwrap();
+        let job = fixture.job(&signed).await;
+        let (position, envelope_sha256) = (0, None);
+        old.push(SigningJob {
+            position,
+            envelope_sha256,
+            ..job
+        });
+        fixture.pass(Duration::MINUTE);
+    }
+    old[1].status = JobStatus::Revoked;
+    old[1].revocation = Some(JobRevocation {
+        at: START,
+        by: "account `dev`".to_owned(),
+        reason: "wrong".to_owned(),
+        on_crl: false,
+    });
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("data")).unwrap();
+    let later = START + Duration::days(1);
+    let records = Arc::new(Bent {
+        unlogged: Mutex::new(old.clone()),
+        ..Bent::default()
+    });
+    for _ in 0..2 {
+        let config = config(folder.path(), Arc::new(Mutex::new(later)));
+        let signer = Signer::open(config, records.clone()).await.unwrap();
+        assert_eq!(signer.log_head().size, 600);
+        for (position, job) in (0..).zip(&old) {
+            let kept = signer.job(&admin(), job.id).await.unwrap();
+            assert_eq!(
+                kept,
+                SigningJob {
+                    position,
+                    ..job.clone()
+                }
+            );
+            let before = records.position_at(job.signed_at).await.unwrap();
+            assert_eq!(before, position);
+        }
+    }
+    assert_eq!(records.log_head().await.unwrap().at, old[599].signed_at);
 }
