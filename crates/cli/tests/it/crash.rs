@@ -146,6 +146,7 @@ fn request(number: u64) -> SignRequest {
         principal: Principal::account("dev"),
         profile: "ci-build".parse().unwrap(),
         payload: target.to_string().into_bytes(),
+        artifact: Default::default(),
     }
 }
 

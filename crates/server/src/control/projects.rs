@@ -395,7 +395,11 @@ async fn remove_what_is_gone(
 
 /// Removes everything that a project made, and returns the jobs that take its containers away.
 /// What it pushed, signed and recorded stays.
-pub(crate) async fn remove(front: &Front, name: &str, by: &str) -> Result<Vec<JobId>, ApiError> {
+pub(crate) async fn remove(
+    front: &Front,
+    name: &str,
+    by: &Principal,
+) -> Result<Vec<JobId>, ApiError> {
     let stored = load(front, name).await?;
     let stored =
         stored.ok_or_else(|| ApiError::not_found(format!("there is no project `{name}`")))?;

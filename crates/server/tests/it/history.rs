@@ -366,7 +366,12 @@ async fn acts_of_people_and_what_follows_are_in_the_log() {
         .iter()
         .map(|entry| serde_json::from_slice::<serde_json::Value>(entry).unwrap())
         .filter(|entry| entry["kind"] != "profile")
-        .map(|entry| format!("{} {} by {}", entry["kind"], entry["change"], entry["by"]))
+        .map(|entry| {
+            format!(
+                "{} {} by {}",
+                entry["kind"], entry["change"], entry["by"]["account"]
+            )
+        })
         .collect();
     assert_eq!(
         said,

@@ -12,6 +12,7 @@ use oci::{Digest, Manifest, RepositoryName};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use signer::protocol::FailureKind;
+use signer::protocol::log::Which;
 use signer::{Principal, ProfileName, SignRequest, SignerClientError};
 use store::documents::DocumentKey;
 use store::queue::{Failure, JobRow, Lease, LeaseRequest, NewJob};
@@ -471,11 +472,13 @@ async fn sign(front: &Front, task: &Task) -> Result<(), Failed> {
         artifact,
     });
     let signed = signed.await.map_err(|error| refusal(&error))?;
+    let proof = front.prove(Which::Position(signed.position)).await;
     let content = SignedContent {
         subject: target,
         envelope: signed.envelope.clone(),
         signing_time: signed.signing_time,
         job: signed.job.to_string(),
+        log: Some(proof.map_err(|error| refusal(&error))?),
     };
     let artifact = EnvelopeArtifact::signature(content, &signed.certificate_sha256);
     let pushed = artifact.push(&source).await;
