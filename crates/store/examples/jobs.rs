@@ -50,6 +50,7 @@ fn job(position: u64) -> (SigningJobRow, LogEntryRow) {
         profile: format!("profile-{}", position % PROFILES),
         profile_version: "ABCDEFGHJK".to_owned(),
         caller: format!("account-{}", position % 97),
+        quota_key: None,
         target: target(position),
         signed_at: at(position),
         expires: at(position) + Duration::days(90),
