@@ -36,6 +36,8 @@ pub struct FrontState {
     pub signer: signer::SignerClient,
     /// The log as it is published.
     pub transparency: Transparency,
+    /// How many signatures a second each caller may ask for.
+    pub signing_rate: crate::api::signing::SigningRate,
     /// The keys of issuers of workload identities.
     pub issuer_keys: crate::oidc::KeyCache,
     /// Counters.
@@ -71,6 +73,7 @@ impl FrontState {
             signer: signer::SignerClient::connect(&parts.signer_socket),
             signer_socket: parts.signer_socket,
             transparency: Transparency::default(),
+            signing_rate: crate::api::signing::SigningRate::default(),
             issuer_keys: crate::oidc::KeyCache::default(),
             metrics: Metrics::new(),
             events: broadcast::Sender::new(EVENT_BACKLOG),

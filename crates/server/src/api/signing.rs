@@ -10,6 +10,7 @@ mod grants;
 mod pki;
 mod principal;
 mod profiles;
+mod rate;
 mod rules;
 mod signatures;
 
@@ -37,6 +38,7 @@ pub(crate) use principal::{check_limits, check_made_by_run, of_caller};
 pub use principal::{pipeline_principal, qualified_pipeline};
 pub use profiles::put_profile;
 pub(crate) use profiles::shown_profile;
+pub use rate::{RateSetting, SigningRate};
 pub use rules::{Asker, ProfileRules, RuleQuestion};
 pub(crate) use rules::{checked_groups, put_rules};
 pub use signatures::{attest, sign};
@@ -197,6 +199,10 @@ pub fn routes() -> Router<Front> {
         .route("/api/v1/profiles/{name}/rules/test", post(rules::test))
         .route("/api/v1/profiles/{name}/cancel", post(profiles::cancel))
         .route("/api/v1/profiles/{name}/revoke", post(profiles::revoke))
+        .route(
+            "/api/v1/settings/signing-rate",
+            get(rate::show).put(rate::set),
+        )
         .route("/api/v1/signatures", post(signatures::create))
         .route("/api/v1/attestations", post(signatures::create_attestation))
         .route("/api/v1/signatures/{job}", get(signatures::show))

@@ -74,6 +74,14 @@ impl TestServer {
         server
     }
 
+    /// Starts a front over an empty store, whose signer never comes.
+    pub(crate) async fn start_alone() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut server = Self::start_in(folder.path(), None).await;
+        server.folder = Some(folder);
+        server
+    }
+
     fn serve_signer(&self, records: Arc<MemoryRecords>, home: &Path) -> JoinHandle<()> {
         let config = signer_config(self.front.signer_socket.clone(), home);
         let serving = signer::serve(config, records, std::future::pending());

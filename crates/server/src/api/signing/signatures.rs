@@ -15,7 +15,7 @@ use signer::{
 use trust::TargetArtifact;
 
 use super::artifact::known_artifact;
-use super::{NewAttestation, NewSignature, RevokeSignature, principal};
+use super::{NewAttestation, NewSignature, RevokeSignature, principal, rate};
 use crate::api::extract::Body;
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -31,6 +31,7 @@ pub(super) async fn create(
     let made = (&new.artifact.digest, new.repository.as_ref());
     principal::check_made_by_run(&front, &caller, made).await?;
     let principal = principal::of_caller(&front, &caller).await?;
+    rate::check(&front, &principal).await?;
     let target = TargetArtifact {
         annotations: new.metadata,
         ..TargetArtifact::of(&new.artifact)
@@ -81,8 +82,10 @@ pub(super) async fn create_attestation(
         [one] => known_artifact(&front, &caller, (one, new.repository.as_ref())).await?,
         _ => Artifact::Unknown(Unknown::SeveralSubjects),
     };
+    let principal = principal::of_caller(&front, &caller).await?;
+    rate::check(&front, &principal).await?;
     let request = AttestRequest {
-        principal: principal::of_caller(&front, &caller).await?,
+        principal,
         profile: new.profile,
         payload_type: new.payload_type,
         payload,
