@@ -16,12 +16,14 @@ test: ## unit, property and integration tests
 interop: ## the real notation, oras, skopeo, buildah, podman, docker-registry and Python clients
 	@scripts/require.sh interop
 	@$(CARGO) build --quiet --package countersign
+	@interop/revocation.py
 	@interop/run.sh
 
-bench: ## figures beside the peers, as ratios; writes target/bench.json
+bench: ## figures beside the peers, as ratios; writes target/bench.json and target/bench-revocation.json
 	@scripts/require.sh bench
 	@$(CARGO) build --release --quiet --package countersign --package countersign-signer --examples --bins
 	@bench/run.sh
+	@bench/revocation.py
 
 lint: ## formatting, clippy, documentation
 	@scripts/require.sh lint

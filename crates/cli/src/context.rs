@@ -246,6 +246,12 @@ impl Context {
         Ok(ControlClient::with_options(base, None, &self.http)?)
     }
 
+    /// Returns a connection to the control API of the server that was named, with this token.
+    pub(crate) fn control_with_token(&self, token: String) -> Result<ControlClient, CliError> {
+        let base = self.server_url(None)?;
+        Ok(ControlClient::with_options(base, Some(token), &self.http)?)
+    }
+
     async fn stored_token(&self, base: &Url) -> Result<Option<String>, CliError> {
         let Some(registry) = registry_of(base) else {
             return Ok(None);

@@ -9,6 +9,7 @@ mod command;
 
 mod artifact;
 mod background;
+mod duration;
 mod scanning;
 mod target;
 mod trust_config;

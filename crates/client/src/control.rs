@@ -154,6 +154,26 @@ impl ControlClient {
             .await
     }
 
+    /// Reads `path`, whose answer is text.
+    ///
+    /// # Errors
+    /// Everything that [`ControlError`] names.
+    pub async fn get_text(&self, path: &str) -> Result<String, ControlError> {
+        self.text(self.request(Method::GET, path)?).await
+    }
+
+    /// Posts `body` to `path`, whose answer is text.
+    ///
+    /// # Errors
+    /// Everything that [`ControlError`] names.
+    pub async fn post_for_text<B>(&self, path: &str, body: &B) -> Result<String, ControlError>
+    where
+        B: Serialize + ?Sized + Sync,
+    {
+        self.text(self.request(Method::POST, path)?.json(body))
+            .await
+    }
+
     /// Puts `body` at `path`.
     ///
     /// # Errors
@@ -239,6 +259,14 @@ impl ControlClient {
         // A request without an answer (204) reads as `null`, so that `T` may be `()`.
         let body = if body.is_empty() { b"null" } else { &body[..] };
         serde_json::from_slice(body).map_err(|e| self.malformed(e.to_string()))
+    }
+
+    async fn text(&self, request: reqwest::RequestBuilder) -> Result<String, ControlError> {
+        let request = request.timeout(http_client::REQUEST_TIMEOUT);
+        let response = request.send().await.map_err(|e| self.unavailable(e))?;
+        let response = self.accepted(response).await?;
+        let body = self.body(response).await?;
+        String::from_utf8(body).map_err(|_| self.malformed("the answer is not text".to_owned()))
     }
 
     async fn accepted(

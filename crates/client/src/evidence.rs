@@ -4,8 +4,8 @@
 //! trust policy; the reports that the caller reads are fetched too. Whatever cannot be read
 //! becomes a [`Problem`] and hides nothing else.
 //!
-//! Envelopes are judged twice: first without revocation lists, and only if a chain leads to a
-//! trust anchor are its lists fetched and the envelope judged again. A stranger's certificate can
+//! Envelopes are judged twice: first with what is pushed alone, and only if a chain leads to a
+//! trust anchor are the lists fetched that it needs besides, and the envelope judged again. A stranger's certificate can
 //! thus make us fetch nothing.
 
 mod fetch;
@@ -17,6 +17,7 @@ use futures_util::stream::{self, StreamExt};
 use oci::{ArtifactGraph, Descriptor, Digest, Manifest, MediaType};
 use serde::Serialize;
 use time::OffsetDateTime;
+use trust::revocation::Pushed;
 use trust::{
     AttestationOutcome, LogEvidence, NoStatement, RevocationEvidence, TrustPolicy,
     TrustPolicyStatement, TrustStore, VerificationAction, VerificationOutcome, VerifyRequest,
@@ -51,6 +52,8 @@ pub struct Trust<'a> {
     pub store: &'a TrustStore,
     /// Where revocation lists come from.
     pub crls: &'a dyn CrlSource,
+    /// What authorities push, or gave out as a whole: it goes before their lists.
+    pub pushed: &'a [Pushed],
 }
 
 /// What to collect, and how to judge it.
@@ -195,10 +198,10 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     async fn judge(&self, envelopes: &[Envelope]) -> Vec<Verdict> {
-        let nothing = RevocationEvidence::default();
+        let pushed = self.pushed();
         let mut verdicts = Vec::with_capacity(envelopes.len());
         for envelope in envelopes {
-            verdicts.push(self.verify(envelope, &nothing));
+            verdicts.push(self.verify(envelope, &pushed));
             // A verification takes about a millisecond; others want to run too.
             tokio::task::yield_now().await;
         }
@@ -206,7 +209,7 @@ impl Judge<'_> {
             .filter(|&position| verdicts[position].depends_on_revocation())
             .map(|position| {
                 let envelope = &envelopes[position];
-                let urls = trust::revocation_needs(&envelope.media_type, &envelope.bytes);
+                let urls = pushed.needs(&envelope.media_type, &envelope.bytes);
                 (position, urls)
             })
             .filter(|(_, urls)| !urls.is_empty())
@@ -221,9 +224,16 @@ impl Judge<'_> {
         verdicts
     }
 
+    fn pushed(&self) -> RevocationEvidence {
+        let mut revocation = RevocationEvidence::default();
+        let pushed = self.collection.trust.pushed.iter();
+        pushed.for_each(|pushed| revocation.add_pushed(pushed.clone()));
+        revocation
+    }
+
     async fn fetch_lists<'u>(&self, urls: impl Iterator<Item = &'u String>) -> RevocationEvidence {
         let urls: BTreeSet<&String> = urls.collect();
-        let mut revocation = RevocationEvidence::default();
+        let mut revocation = self.pushed();
         for url in urls.iter().skip(MAX_REVOCATION_LISTS) {
             let reason = format!("more than {MAX_REVOCATION_LISTS} lists are needed");
             revocation.add_failure(url, &reason);

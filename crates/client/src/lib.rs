@@ -6,6 +6,7 @@
 //! pages, depth and time are bounded, and no credential leaves for an origin that it was not
 //! given for. Judging signatures is `trust`'s business, keeping things is `store`'s.
 
+pub mod cached;
 pub mod source;
 
 pub mod layout;
@@ -21,6 +22,8 @@ pub mod envelope_artifact;
 pub mod evidence;
 pub mod oidc;
 pub mod revocation;
+pub mod revocation_feed;
+pub mod verification;
 
 pub mod kms;
 pub mod sigv4;

@@ -15,6 +15,7 @@ pub mod registry;
 pub mod listen;
 pub mod observe;
 mod request;
+pub mod revocations;
 
 pub mod aws;
 
@@ -31,6 +32,7 @@ pub mod witness;
 pub mod custody;
 pub mod roles;
 pub mod supervisor;
+pub mod verifier;
 mod worker;
 
 pub mod clock;

@@ -10,6 +10,7 @@ use tokio::sync::broadcast;
 use crate::auth::Authenticator;
 use crate::control::Control;
 use crate::observe::Metrics;
+use crate::revocations::Revocations;
 use crate::transparency::Transparency;
 
 /// The shared state as handlers take it.
@@ -44,6 +45,8 @@ pub struct FrontState {
     pub metrics: Metrics,
     /// Tells what happened in the registry, after it was made durable.
     pub events: broadcast::Sender<RegistryEvent>,
+    /// The revocations as far as they are known here, and those who hear of them.
+    pub revocations: Revocations,
     /// Signals and locks of the control loop.
     pub control: Control,
 }
@@ -77,6 +80,7 @@ impl FrontState {
             issuer_keys: crate::oidc::KeyCache::default(),
             metrics: Metrics::new(),
             events: broadcast::Sender::new(EVENT_BACKLOG),
+            revocations: Revocations::default(),
             control: Control::default(),
         })
     }

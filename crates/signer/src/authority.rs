@@ -175,6 +175,14 @@ impl Authority {
         pem(&self.intermediate_der) + &pem(&self.root_der)
     }
 
+    /// Returns SHA-256 of the public keys (SubjectPublicKeyInfo) of the certificates that issue
+    /// leaves, in hexadecimal.
+    pub fn issuer_keys_sha256(&self) -> Vec<String> {
+        let issuer = trust::Certificate::from_der(&self.intermediate_der);
+        let key = issuer.map(|issuer| issuer.public_key().sha256().to_owned());
+        key.into_iter().collect()
+    }
+
     /// Returns where the leaves say that the revocation list is.
     pub fn crl_url(&self) -> Option<&str> {
         self.crl_url.as_deref()

@@ -6,6 +6,7 @@
 //! second signature is a second job, given out once).
 
 mod log;
+mod revocation;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -137,11 +137,26 @@ pub struct SigningJob {
     /// The SHA-256 of the envelope, in hexadecimal; unknown for jobs of a time before the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub envelope_sha256: Option<String>,
+    /// The SHA-256 of the bytes that were signed, in hexadecimal. Unknown for jobs of a time before
+    /// revocations were pushed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_sha256: Option<String>,
     /// How it stands.
     pub status: JobStatus,
     /// Present when it was revoked by itself (not with its profile).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocation: Option<JobRevocation>,
+}
+
+impl SigningJob {
+    /// Returns what a pushed revocation names this one signature by, if that is known.
+    pub fn identity(&self) -> Option<String> {
+        let signed = self.signed_sha256.as_ref()?;
+        Some(trust::revocation::feed::signature_identity(
+            &self.leaf_sha256,
+            signed,
+        ))
+    }
 }
 
 /// A leaf certificate that is on the revocation list.

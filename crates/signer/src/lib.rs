@@ -50,12 +50,15 @@ pub use profile::{
     SigningPlatform, SigningPlatformError, SigningProfile,
 };
 pub use records::{
-    Batch, ExpiryQuery, JobPage, JobQuery, LogEntry, LogHead, LogRecords, MemoryRecords, Records,
-    RecordsError, TreeNode,
+    Batch, Coverage, CoverageQuery, ExpiryQuery, JobPage, JobQuery, KeptRevocation, LeafName,
+    LogEntry, LogHead, LogRecords, MemoryRecords, Records, RecordsError, RevocationRecords,
+    TreeNode,
 };
 pub use server::{SignerConfig, serve};
 pub use service::{
-    AttestRequest, Clock, Head, ProfileChange, ProvenEntry, Recorded, RuleStep, RuleTest,
-    RuleTestResult, ServiceConfig, SignRequest, SignedEnvelope, Signer, SignerError, StartError,
+    AttestRequest, Clock, ExpiringJob, ExpiryPlace, FeedPage, Head, Preview, PreviewedJob,
+    ProfileChange, ProvenEntry, Recorded, RevocationAnswer, RevocationOutcome, RevocationQuestion,
+    RevocationRequest, RevocationTarget, RuleStep, RuleTest, RuleTestResult, ServiceConfig, SignRequest, SignedEnvelope, Signer,
+    SignerError, StartError,
 };
 pub use validity::{Validity, ValidityUnit};

@@ -217,6 +217,12 @@ pub enum Denial {
     /// The profile was revoked.
     #[error("profile `{0}` is revoked: it makes no new signatures")]
     Revoked(ProfileName),
+    /// The version that the profile has now was revoked.
+    #[error(
+        "version `{1}` of profile `{0}` is revoked: it makes no new signatures until the profile \
+         has another version"
+    )]
+    VersionRevoked(ProfileName, String),
     /// Only an administrator may do this.
     #[error("account `{account}` may not {action}: only an administrator may")]
     AdministratorsOnly {
@@ -247,6 +253,7 @@ impl Denial {
             Self::Quota { .. } => "quota-used-up",
             Self::Canceled(_) => "profile-canceled",
             Self::Revoked(_) => "profile-revoked",
+            Self::VersionRevoked(..) => "profile-version-revoked",
             Self::AdministratorsOnly { .. } => "administrators-only",
             Self::OthersSignature { .. } => "signature-of-another-account",
         }

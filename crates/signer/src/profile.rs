@@ -188,6 +188,26 @@ pub enum ProfileStatus {
     Revoked,
 }
 
+/// The most versions of a profile that are remembered with their times. Older ones that were not
+/// revoked are forgotten; their signatures are found all the same.
+pub const MAX_VERSIONS: usize = 32;
+
+/// One version of a profile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProfileVersion {
+    /// The version.
+    pub version: String,
+    /// When it was made.
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
+    /// The first position of the log that a signature of it can have.
+    pub since_position: u64,
+    /// Present when this version is revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocation: Option<ProfileRevocation>,
+}
+
 /// From when on the signatures of a profile are revoked, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -195,6 +215,10 @@ pub struct ProfileRevocation {
     /// Signatures made at this moment or later are revoked.
     #[serde(with = "time::serde::rfc3339")]
     pub from: OffsetDateTime,
+    /// The position in the log that this moment was resolved to: what lies there or after it is
+    /// revoked, whatever time it claims.
+    #[serde(default)]
+    pub position: u64,
     /// When it was decided.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
@@ -315,12 +339,43 @@ pub struct SigningProfile {
     /// When its first version was made.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
+    /// Its versions, the oldest first; none for a profile of a time before they were kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<ProfileVersion>,
     /// Present when the profile is revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocation: Option<ProfileRevocation>,
 }
 
 impl SigningProfile {
+    /// Adds the version that the profile has now to its versions. Returns false, and does nothing,
+    /// when there are [`MAX_VERSIONS`], all of them revoked.
+    #[must_use]
+    pub fn remember_version(&mut self, since_position: u64, now: OffsetDateTime) -> bool {
+        if self.versions.len() >= MAX_VERSIONS {
+            let mut versions = self.versions.iter();
+            match versions.position(|one| one.revocation.is_none()) {
+                Some(forgotten) => drop(self.versions.remove(forgotten)),
+                None => return false,
+            }
+        }
+        self.versions.push(ProfileVersion {
+            version: self.version.clone(),
+            since: now,
+            since_position,
+            revocation: None,
+        });
+        true
+    }
+
+    /// Returns what revokes the signature of a version at a position of the log, if anything does.
+    pub fn revocation_at(&self, version: &str, position: u64) -> Option<&ProfileRevocation> {
+        let of_version = self.versions.iter().filter(|one| one.version == version);
+        let of_version = of_version.filter_map(|one| one.revocation.as_ref());
+        let mut revocations = self.revocation.iter().chain(of_version);
+        revocations.find(|revocation| revocation.position <= position)
+    }
+
     /// Returns the first version of the profile that `spec` asks for.
     pub fn new(spec: ProfileSpec, version: String, now: OffsetDateTime) -> Self {
         Self {
@@ -334,6 +389,7 @@ impl SigningProfile {
             two_person: spec.two_person,
             status: ProfileStatus::Active,
             created_at: now,
+            versions: Vec::new(),
             revocation: None,
         }
     }
@@ -360,6 +416,12 @@ impl SigningProfile {
             && self.grants == spec.grants
             && self.rules == spec.rules
             && self.two_person == spec.two_person
+    }
+
+    /// Returns whether the version that it has now is revoked: then it signs again only as another.
+    pub fn current_version_is_revoked(&self) -> bool {
+        let mut versions = self.versions.iter();
+        versions.any(|one| one.version == self.version && one.revocation.is_some())
     }
 
     /// Returns the rules in force: those of the profile, or what its grants mean.
@@ -424,6 +486,9 @@ impl SigningProfile {
     /// Returns nothing when the profile makes signatures at all.
     pub fn signs(&self) -> Result<(), Denial> {
         match (self.status, &self.revocation) {
+            (ProfileStatus::Active, None) if self.current_version_is_revoked() => Err(
+                Denial::VersionRevoked(self.name.clone(), self.version.clone()),
+            ),
             (ProfileStatus::Active, None) => Ok(()),
             (ProfileStatus::Canceled, None) => Err(Denial::Canceled(self.name.clone())),
             _ => Err(Denial::Revoked(self.name.clone())),

@@ -6,6 +6,7 @@
 //! a frame (a long revocation list) is asked for in pieces.
 
 pub mod log;
+pub mod revocation;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -135,6 +136,8 @@ pub enum Request {
     Custody,
     /// Something about the log.
     Log(log::LogRequest),
+    /// Something about revocation.
+    Revocation(revocation::RevocationCall),
     /// A piece of the revocation list.
     RevocationList {
         /// Which list; the current one when absent.
@@ -192,6 +195,8 @@ pub enum Response {
     Custody(String),
     /// Something about the log.
     Log(log::LogResponse),
+    /// Something about revocation.
+    Revocation(revocation::RevocationReply),
     /// A piece of the revocation list.
     RevocationList {
         /// Its number.
@@ -277,6 +282,8 @@ fn classify(error: &SignerError) -> (FailureKind, &'static str) {
         SignerError::Malformed(_) => (FailureKind::Usage, "request-malformed"),
         SignerError::ProfileExists(_) => (FailureKind::Conflict, "profile-exists"),
         SignerError::ProfileRevoked(_) => (FailureKind::Conflict, "profile-revoked"),
+        SignerError::NothingSigned(_) => (FailureKind::NotFound, "nothing-signed"),
+        SignerError::TooManyVersions(_) => (FailureKind::Conflict, "too-many-versions"),
         SignerError::RevocationTime { .. } => (FailureKind::Conflict, "revocation-time-refused"),
         SignerError::ListReplaced(_) => (FailureKind::Conflict, "revocation-list-replaced"),
         SignerError::Busy => (FailureKind::Unavailable, "signer-busy"),
@@ -307,7 +314,13 @@ fn hint(error: &SignerError) -> Option<&'static str> {
         SignerError::ProfileExists(_) => {
             Some("choose another name, or replace it by a new version with `--replace`")
         }
-        SignerError::ProfileRevoked(_) => Some("make a profile with another name"),
+        SignerError::ProfileRevoked(_) | SignerError::TooManyVersions(_) => {
+            Some("make a profile with another name")
+        }
+        SignerError::Denied(Denial::VersionRevoked(..)) => Some(
+            "have an administrator make a new version with `countersign profile create --replace`",
+        ),
+        SignerError::NothingSigned(_) => Some("look at the name: nothing is revoked in advance"),
         _ => None,
     }
 }

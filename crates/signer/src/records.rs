@@ -6,8 +6,11 @@
 
 mod memory;
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use oci::Digest;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use trust::tlog::{Hash, Node};
 
@@ -68,6 +71,8 @@ pub struct Batch {
     pub jobs: Vec<SigningJob>,
     /// Leaves that are revoked now; one that was revoked before is replaced.
     pub leaves: Vec<RevokedLeaf>,
+    /// New revocations, as they are pushed.
+    pub revocations: Vec<KeptRevocation>,
     /// New entries of the log.
     pub entries: Vec<LogEntry>,
     /// Subtrees that are complete now.
@@ -132,6 +137,56 @@ pub struct ExpiryQuery {
     pub limit: usize,
 }
 
+/// A revocation as it is pushed to verifiers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptRevocation {
+    /// Its number, from 1 on, without a gap.
+    pub sequence: u64,
+    /// The hash over all lines up to this one.
+    pub chain: Hash,
+    /// The line.
+    pub line: String,
+}
+
+/// Which jobs a revocation would cover: those of a profile, or of a target, or of both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoverageQuery {
+    /// Only those of this profile.
+    pub profile: Option<ProfileName>,
+    /// Only those of this version of a profile.
+    pub profile_version: Option<String>,
+    /// Only those that signed this.
+    pub target: Option<Digest>,
+    /// Only those at this position or after it.
+    pub from_position: u64,
+    /// What expires by then is in force no more.
+    pub now: OffsetDateTime,
+}
+
+/// How much a revocation would cover.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Coverage {
+    /// The number of signatures.
+    pub signatures: u64,
+    /// The number of those that are neither expired nor revoked by themselves.
+    pub in_force: u64,
+    /// The number of different artifacts.
+    pub artifacts: u64,
+    /// The number of signatures by profile.
+    pub by_profile: BTreeMap<String, u64>,
+}
+
+/// How a leaf certificate is named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LeafName {
+    /// By its serial number, in lower-case hexadecimal.
+    Serial(String),
+    /// By its SHA-256 fingerprint, in lower-case hexadecimal.
+    Sha256(String),
+}
+
 /// Where the log ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogHead {
@@ -157,9 +212,32 @@ pub trait LogRecords: Send + Sync {
     async fn position_at(&self, time: OffsetDateTime) -> Result<u64, RecordsError>;
 }
 
+/// Revocations in the signer's memory.
+#[async_trait]
+pub trait RevocationRecords: Send + Sync {
+    /// Returns the revocations after number `after`, at most `limit`, in their order.
+    async fn revocations(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<KeptRevocation>, RecordsError>;
+    /// Returns the last revocation.
+    async fn last_revocation(&self) -> Result<Option<KeptRevocation>, RecordsError>;
+    /// Counts the jobs that a revocation would cover.
+    async fn coverage(&self, query: &CoverageQuery) -> Result<Coverage, RecordsError>;
+    /// Returns the jobs that were signed with a leaf, at this position or after it, at most
+    /// `limit`. It may read the whole log.
+    async fn jobs_of_leaf(
+        &self,
+        leaf: &LeafName,
+        from_position: u64,
+        limit: usize,
+    ) -> Result<Vec<SigningJob>, RecordsError>;
+}
+
 /// The signer's memory.
 #[async_trait]
-pub trait Records: LogRecords {
+pub trait Records: LogRecords + RevocationRecords {
     /// Keeps a group of changes, all or none.
     async fn commit(&self, batch: &Batch) -> Result<(), RecordsError>;
     /// Returns all profiles.

@@ -6,6 +6,7 @@
 //! user's mistake.
 
 mod log;
+mod revocation;
 
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -341,6 +342,9 @@ async fn dispatch(signer: &Arc<Signer>, request: Request) -> Result<Response, Si
         ),
         Request::Log(request) => Response::Log(log::dispatch(signer, request).await?),
         Request::Custody => Response::Custody(signer.authority().custody().describe()),
+        Request::Revocation(call) => {
+            Response::Revocation(revocation::dispatch(signer, call).await?)
+        }
         Request::Authority => Response::Authority {
             root_pem: signer.authority().root_pem(),
             chain_pem: signer.authority().chain_pem(),

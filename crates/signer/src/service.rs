@@ -6,6 +6,7 @@
 
 mod cpu_pool;
 mod error;
+mod forecast;
 mod journal;
 mod log;
 mod profiles;
@@ -20,10 +21,15 @@ use time::{Duration, OffsetDateTime};
 use trust::tlog::note::SignatureType;
 
 pub use error::SignerError;
+pub use forecast::{ExpiringJob, ExpiryPlace};
 pub use journal::{Head, Recorded};
 pub use log::ProvenEntry;
 pub use profiles::{ProfileChange, RuleStep, RuleTest, RuleTestResult};
-pub use revocation::{LISTED_AFTER_EXPIRY, RevocationList};
+pub use revocation::{
+    FeedPage, LISTED_AFTER_EXPIRY, MAX_BUNDLE_LIFE, MAX_PREVIEWED, Preview, PreviewedJob,
+    RevocationAnswer, RevocationList, RevocationOutcome, RevocationQuestion, RevocationRequest,
+    RevocationTarget,
+};
 pub use sign::{AttestRequest, SignRequest, SignedEnvelope};
 
 use crate::authority::{Authority, AuthorityConfig, Leaf};
@@ -37,7 +43,7 @@ use crate::records::Records;
 use cpu_pool::CpuPool;
 use journal::{Journal, JournalParts};
 use quotas::QuotaBook;
-use revocation::ListState;
+use revocation::{FeedHead, ListState};
 
 /// How long a revocation list may be used, unless configured otherwise: ten minutes, so that a
 /// revocation is known everywhere soon after the last cached list ran out.
@@ -106,6 +112,8 @@ pub struct Signer {
     /// The rotating leaves in use. They are never written down: a restart issues new ones.
     leaves: Mutex<HashMap<ProfileName, Arc<Leaf>>>,
     list: tokio::sync::Mutex<ListState>,
+    /// How far the feed of revocations goes.
+    feed: tokio::sync::watch::Sender<FeedHead>,
     journal: Journal,
     log_key: Arc<LogKey>,
     quotas: QuotaBook,
@@ -141,6 +149,7 @@ impl Signer {
             }
         })?;
         let log_key = Arc::new(log_key);
+        let feed = FeedHead::load(&*records).await?;
         let parts = JournalParts {
             records: records.clone(),
             key: log_key.clone(),
@@ -148,6 +157,7 @@ impl Signer {
         };
         Ok(Arc::new(Self {
             authority: Arc::new(authority),
+            feed: tokio::sync::watch::Sender::new(feed),
             journal: Journal::start(parts).await?,
             log_key,
             records,

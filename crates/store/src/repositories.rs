@@ -68,6 +68,18 @@ impl Page {
     }
 }
 
+/// The most repositories and tags that are told of one manifest.
+pub const MAX_PLACES: usize = 100;
+
+/// Where a manifest lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The repository.
+    pub repository: RepositoryName,
+    /// The tags that name it, in the order of bytes.
+    pub tags: Vec<Tag>,
+}
+
 /// Manifests, tags and referrers by repository.
 #[async_trait]
 pub trait Repositories: Send + Sync {
@@ -113,6 +125,10 @@ pub trait Repositories: Send + Sync {
         subject: &Digest,
         artifact_type: Option<&MediaType>,
     ) -> Result<Vec<Descriptor>, StoreError>;
+
+    /// Returns where a manifest lies, in the order of repositories, with the tags that name it
+    /// there; at most [`MAX_PLACES`].
+    async fn places(&self, digest: &Digest) -> Result<Vec<Place>, StoreError>;
 
     /// Returns a page of the names of repositories in the order of bytes.
     async fn list(&self, page: &Page) -> Result<Vec<RepositoryName>, StoreError>;

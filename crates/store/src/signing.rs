@@ -6,6 +6,7 @@
 
 mod jobs;
 mod log;
+mod revocations;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::sqlite::{Database, SIGNER};
 
 pub use jobs::{ExpiryFilter, SigningJobFilter, SigningJobPage, SigningJobRow, StoredJob};
 pub use log::{LogEntryRow, LogHeadRow, LogNodeRow};
+pub use revocations::{CoverageFilter, CoverageRow, RevocationRow};
 
 /// A signing profile as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +52,8 @@ pub struct SigningChange {
     pub jobs: Vec<SigningJobRow>,
     /// Leaves that are revoked now.
     pub leaves: Vec<RevokedLeafRow>,
+    /// New revocations, as they are pushed.
+    pub revocations: Vec<RevocationRow>,
     /// New entries of the log.
     pub entries: Vec<LogEntryRow>,
     /// New hashes of the tree over it.
@@ -165,5 +169,6 @@ fn put(connection: &Connection, change: &SigningChange) -> Result<(), StoreError
         )?;
         statement.execute(params![row.serial, micros(row.listed_until), row.document])?;
     }
+    revocations::put(connection, change)?;
     log::put(connection, change)
 }

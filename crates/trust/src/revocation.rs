@@ -4,10 +4,16 @@
 //! [`revocation_needs`] which lists it should fetch, puts what it got into a
 //! [`RevocationEvidence`], and verification judges: who signed the list, whether it is young
 //! enough, and whether the certificate is on it.
+//!
+//! Where an authority pushes its revocations ([`feed`]), or gave them out in a bundle, that goes
+//! before lists for the leaves of its issuers: it is younger, and it also tells of single
+//! signatures that share a leaf.
 
 mod crl;
+pub mod feed;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use oci::MediaType;
 use serde::Serialize;
@@ -18,6 +24,7 @@ pub use crl::{CrlError, MAX_CRL_BYTES};
 use crate::certificate::Certificate;
 use crate::chain::CertificateChain;
 use crl::Crl;
+use feed::{Bundle, FeedHandle, Questioned};
 
 /// What is known about the revocation of one certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -45,6 +52,33 @@ pub enum RevocationStatus {
 pub struct RevocationEvidence {
     lists: BTreeMap<String, List>,
     statuses: BTreeMap<String, RevocationStatus>,
+    pushed: Vec<Pushed>,
+}
+
+/// Revocations that an authority pushes, or gave out as a whole.
+#[derive(Clone, Debug)]
+pub enum Pushed {
+    /// The feed, as far as it was heard by now.
+    Feed(FeedHandle),
+    /// A bundle.
+    Bundle(Arc<Bundle>),
+}
+
+impl Pushed {
+    fn covers(&self, issuer: &Certificate) -> bool {
+        let key = issuer.public_key().sha256();
+        match self {
+            Self::Feed(feed) => feed.covers(key),
+            Self::Bundle(bundle) => bundle.covers(key),
+        }
+    }
+
+    fn judge(&self, asked: &Questioned<'_>, now: OffsetDateTime) -> RevocationStatus {
+        match self {
+            Self::Feed(feed) => feed.judge(asked, now),
+            Self::Bundle(bundle) => bundle.judge(asked, now),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -83,6 +117,43 @@ impl RevocationEvidence {
     pub fn set(&mut self, certificate_sha256: &str, status: RevocationStatus) {
         self.statuses
             .insert(certificate_sha256.to_ascii_lowercase(), status);
+    }
+
+    /// Adds what an authority pushes. For the leaves of its issuers it goes before every list.
+    pub fn add_pushed(&mut self, pushed: Pushed) {
+        self.pushed.push(pushed);
+    }
+
+    /// Returns the addresses of the lists that the verification of an envelope needs beside what
+    /// is here already, as [`revocation_needs`] does.
+    pub fn needs(&self, media_type: &MediaType, envelope: &[u8]) -> Vec<String> {
+        let chain = chain_of(media_type, envelope);
+        let issued = chain.iter().flat_map(CertificateChain::issued);
+        let mut issued = issued.peekable();
+        // The leaf comes first.
+        if let Some((_, issuer)) = issued.peek()
+            && self.pushed.iter().any(|pushed| pushed.covers(issuer))
+        {
+            issued.next();
+        }
+        list_urls(issued.map(|(certificate, _)| certificate))
+    }
+
+    /// Returns what is pushed about the signature of a leaf; `None` if nobody does for its issuer.
+    /// That one source says revoked goes before that another one does not know.
+    pub(crate) fn pushed_status(
+        &self,
+        issuer: &Certificate,
+        asked: &Questioned<'_>,
+        now: OffsetDateTime,
+    ) -> Option<RevocationStatus> {
+        let covering = self.pushed.iter().filter(|pushed| pushed.covers(issuer));
+        let statuses = covering.map(|pushed| pushed.judge(asked, now));
+        statuses.max_by_key(|status| match status {
+            RevocationStatus::Good => 0,
+            RevocationStatus::Unknown { .. } => 1,
+            RevocationStatus::Revoked { .. } => 2,
+        })
     }
 
     /// Returns whether the list at this address, or the failure to get it, is here already.
@@ -145,13 +216,21 @@ impl RevocationEvidence {
 ///
 /// An envelope that cannot be read needs none: verification will say what is wrong with it.
 pub fn revocation_needs(media_type: &MediaType, envelope: &[u8]) -> Vec<String> {
-    let chain = match media_type {
+    let chain = chain_of(media_type, envelope);
+    list_urls(chain.iter().flat_map(CertificateChain::below_root))
+}
+
+fn chain_of(media_type: &MediaType, envelope: &[u8]) -> Option<CertificateChain> {
+    match media_type {
         _ if *media_type == MediaType::JOSE_JSON => crate::jws::chain_of(envelope),
         _ if *media_type == MediaType::DSSE => crate::dsse::chain_of(envelope),
         _ => None,
-    };
+    }
+}
+
+fn list_urls<'a>(certificates: impl Iterator<Item = &'a Certificate>) -> Vec<String> {
     let mut urls: Vec<String> = Vec::new();
-    for certificate in chain.iter().flat_map(CertificateChain::below_root) {
+    for certificate in certificates {
         for url in &certificate.extensions.crl_urls {
             if is_fetched(url) && !urls.contains(url) {
                 urls.push(url.clone());

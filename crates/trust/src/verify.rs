@@ -156,7 +156,7 @@ impl VerifyRequest<'_> {
         outcome.expires = Some(leaf.not_after());
         outcome.metadata.finding = self.check_metadata(&BTreeMap::new());
         outcome.transparency.finding = self.check_log();
-        Judged::attestation(envelope).judge(self, outcome);
+        Judged::attestation(envelope, statement).judge(self, outcome);
     }
 
     /// The payload names this artifact: media type, digest and size (R071).

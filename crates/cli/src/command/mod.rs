@@ -11,6 +11,7 @@ mod copy;
 mod custody;
 mod discover;
 mod down;
+mod forecast;
 mod list;
 mod log;
 mod oidc;
@@ -18,6 +19,8 @@ pub(crate) mod pending;
 mod profile;
 mod pull;
 mod push;
+mod revocation;
+mod revoking;
 mod serve;
 mod sign;
 mod signature;
@@ -32,6 +35,7 @@ mod scan;
 mod gate;
 mod inspect;
 mod trust;
+mod verifier;
 mod verify;
 
 mod deployment;
@@ -93,6 +97,9 @@ commands! {
     Signature => signature,
     Pending => pending,
     Log => log,
+    Revocation => revocation,
+    Forecast => forecast,
+    Verifier => verifier,
     Up => up,
     Down => down,
     Custody => custody,
@@ -130,6 +137,6 @@ impl Command {
 
     /// Returns whether the command decides how the log is written.
     pub(crate) fn logs_by_itself(&self) -> bool {
-        matches!(self, Self::Serve(_))
+        matches!(self, Self::Serve(_) | Self::Verifier(_))
     }
 }

@@ -4,14 +4,15 @@ mod rules;
 
 use std::path::PathBuf;
 
-use server::api::signing::{NewProfile, Profile, PutProfile, RevokeProfile};
+use server::api::signing::{NewProfile, Profile, PutProfile};
 use signer::{
-    Grants, LeafPolicy, ProfileChange, ProfileName, ProfileStatus, SigningPlatform, Validity,
+    Grants, LeafPolicy, ProfileChange, ProfileName, ProfileStatus, RevocationRequest,
+    RevocationTarget, SigningPlatform, Validity,
 };
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::pending::done_or_pending;
+use crate::command::revoking;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::ExitCode;
@@ -83,11 +84,22 @@ struct Revoke {
     /// The profile.
     name: ProfileName,
     /// From when on, as RFC 3339, in the past [default: everything that it ever signed].
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = revoking::parse_time)]
     from: Option<OffsetDateTime>,
+    /// Only what this version of it signed; the profile signs again once it has another.
+    #[arg(long, value_name = "VERSION")]
+    profile_version: Option<String>,
     /// Why.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        required_unless_present = "preview",
+        default_value = ""
+    )]
     reason: String,
+    /// Show what would be revoked, and revoke nothing.
+    #[arg(long)]
+    preview: bool,
 }
 
 /// Does it.
@@ -174,28 +186,27 @@ async fn list(context: &Context) -> Result<(), CliError> {
 }
 
 async fn revoke(revoke: Revoke, context: &Context) -> Result<ExitCode, CliError> {
-    let Revoke { name, from, reason } = revoke;
-    let control = context.control(None).await?;
-    let request = RevokeProfile { from, reason };
-    let answer = control.post(&path(&name, "/revoke"), &request).await?;
-    done_or_pending(context, answer, |profile: &Profile| {
-        let from = profile
-            .profile
-            .revocation
-            .as_ref()
-            .map(|revocation| revocation.from);
-        let from = from.map(render::time).unwrap_or_default();
-        format!("revoked what `{name}` signed from {from} on; it signs no more\n")
-    })
+    let target = RevocationTarget::Profile {
+        name: revoke.name.clone(),
+        version: revoke.profile_version.clone(),
+    };
+    if revoke.preview {
+        return revoking::preview(target, revoke.from, context).await;
+    }
+    let request = RevocationRequest {
+        target,
+        from: revoke.from,
+        reason: revoke.reason,
+    };
+    let what = match &revoke.profile_version {
+        None => format!("what `{}` signed; it signs no more", revoke.name),
+        Some(version) => format!("what version `{version}` of `{}` signed", revoke.name),
+    };
+    revoking::revoke(&request, &what, context).await
 }
 
 fn path(name: &ProfileName, rest: &str) -> String {
     format!("api/v1/profiles/{name}{rest}")
-}
-
-fn parse_time(text: &str) -> Result<OffsetDateTime, String> {
-    OffsetDateTime::parse(text, &Rfc3339)
-        .map_err(|_| "expected a time such as `2026-03-01T12:00:00Z`".to_owned())
 }
 
 fn shown(shown: &Profile) -> String {

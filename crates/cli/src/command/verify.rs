@@ -2,20 +2,22 @@
 
 mod report;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use client::evidence::{Collection, Trust};
+use client::evidence::Trust;
 use client::revocation::HttpCrls;
-use oci::graph::GraphLimits;
+use client::verification::{Verification, VerificationError};
+use trust::NoStatement;
+use trust::revocation::Pushed;
+use trust::tlog::VerifierKey;
 
+use crate::command::revocation::load_bundle;
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, Kind};
 use crate::exit::ExitCode;
 use crate::target::Target;
 use crate::trust_config;
-
-use report::Report;
 
 /// Verify that somebody you trust signed an artifact, and that the signature holds now.
 ///
@@ -39,6 +41,12 @@ pub(crate) struct Args {
     /// Verify everything that hangs on the artifact, too: each piece of evidence must be signed.
     #[arg(long)]
     recursive: bool,
+    /// Learn of revocations from this file, without a network (`countersign revocation export`).
+    #[arg(long, value_name = "FILE", requires = "revocation_key")]
+    revocation_bundle: Option<PathBuf>,
+    /// The key that the file must be signed with: that of the server's log.
+    #[arg(long, value_name = "VKEY", requires = "revocation_bundle")]
+    revocation_key: Option<VerifierKey>,
 }
 
 /// Verifies.
@@ -47,37 +55,48 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
     let required_metadata = metadata(&args.metadata)?;
     let policy = trust_config::load_policy(args.trust_policy.as_deref(), context)?;
     let store = trust_config::load_store(context)?;
-    let statement = policy.statement(&scope).map_err(|error| {
-        CliError::config(error.to_string())
-            .hint("add a statement for it, or one for `*`, and import the policy again")
-    })?;
+    // Asked again below; here, so that nobody is asked over the network in vain.
+    policy.statement(&scope).map_err(no_statement)?;
     let source = args.target.open(context)?;
     let root = args.target.resolve(&*source, context, Some("verifying"));
     let root = root.await?;
-    if statement.level.is_skip() {
-        let report = Report::skipped(args.target.at(&root.digest), &statement.name);
-        return report.finish(context);
-    }
-    let graph = match args.recursive {
-        true => client::walk(&*source, root, GraphLimits::default()).await,
-        false => client::walk_signatures(&*source, root).await,
-    };
+    let reference = args.target.at(&root.digest).to_string();
     let crls = HttpCrls::new(context.http_options())?;
-    let collection = Collection {
+    let bundle = match (&args.revocation_bundle, &args.revocation_key) {
+        (Some(file), Some(key)) => Some(Pushed::Bundle(load_bundle(file, key)?.into())),
+        _ => None,
+    };
+    let pushed: Vec<Pushed> = bundle.into_iter().collect();
+    let verification = Verification {
         trust: Trust {
             policy: &policy,
             store: &store,
             crls: &crls,
+            pushed: &pushed,
         },
         scope: &scope,
-        contents: &BTreeSet::new(),
         required_metadata: &required_metadata,
+        recursive: args.recursive,
         now: context.now(),
     };
-    let evidence = client::evidence::collect(&*source, graph, &collection).await;
-    let evidence = evidence.map_err(|error| CliError::config(error.to_string()))?;
-    let reference = args.target.at(evidence.graph.root());
-    Report::of(reference, statement, &evidence, args.recursive)?.finish(context)
+    let verified = client::verification::verify(&*source, (root, reference), &verification);
+    let report = verified.await.map_err(failed)?;
+    report::finish(&report, context)
+}
+
+fn no_statement(error: NoStatement) -> CliError {
+    CliError::config(error.to_string())
+        .hint("add a statement for it, or one for `*`, and import the policy again")
+}
+
+fn failed(error: VerificationError) -> CliError {
+    match error {
+        VerificationError::NoStatement(error) => no_statement(error),
+        VerificationError::Artifact(problem) => {
+            CliError::new(Kind::Untrusted, "the artifact could not be read").because(problem)
+        }
+        error => CliError::wrapping(Kind::Internal, error),
+    }
 }
 
 /// The trust policy is asked about where the artifact is, never about what a signature says.

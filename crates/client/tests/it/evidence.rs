@@ -98,6 +98,7 @@ async fn gather(
             policy: &policy,
             store: &store,
             crls,
+            pushed: &[],
         },
         scope: SCOPE,
         contents: &BTreeSet::from(["cve/example".parse().unwrap()]),

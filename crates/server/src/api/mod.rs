@@ -12,6 +12,7 @@ pub mod extract;
 pub mod accounts;
 pub mod advisories;
 pub mod deployments;
+pub mod forecast;
 pub mod gate;
 pub mod git;
 pub mod health;
@@ -19,6 +20,7 @@ pub mod log;
 pub mod oidc;
 pub mod pending;
 pub mod projects;
+pub mod revocations;
 pub mod runs;
 pub mod signing;
 pub mod work;
@@ -34,6 +36,8 @@ pub fn routes() -> Router<Front> {
         .merge(pending::routes())
         .merge(signing::routes())
         .merge(log::routes())
+        .merge(revocations::routes())
+        .merge(forecast::routes())
         .merge(projects::routes())
         .merge(runs::routes())
         .merge(gate::routes())

@@ -120,6 +120,9 @@ pub struct RevokeProfile {
         skip_serializing_if = "Option::is_none"
     )]
     pub from: Option<OffsetDateTime>,
+    /// Only what this version of it signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// Why.
     pub reason: String,
 }
@@ -241,6 +244,9 @@ fn known_code(code: &str) -> &'static str {
         "quota-used-up",
         "profile-canceled",
         "profile-revoked",
+        "profile-version-revoked",
+        "nothing-signed",
+        "too-many-versions",
         "administrators-only",
         "signature-of-another-account",
         "profile-not-found",

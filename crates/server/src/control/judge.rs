@@ -1,7 +1,8 @@
 //! Deciding whether an image satisfies a gate policy now.
 //!
-//! The facts come from the store itself, the revocation list from the signer itself: nothing that
-//! a decision of ours rests on takes a way on which somebody could keep it back.
+//! The facts come from the store itself, the revocations from the signer itself as they are pushed
+//! to everybody: nothing that a decision of ours rests on takes a way on which somebody could keep
+//! it back, and where the signer fell silent, revocation is unknown.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +19,7 @@ use signer::SignerClientError;
 use signer::protocol::FailureKind;
 use store::StoreError;
 use store::documents::DocumentKey;
+use trust::revocation::Pushed;
 use trust::{NoStatement, StoreKind, TrustPolicy, TrustStore};
 
 use super::assign::registry_name;
@@ -168,6 +170,12 @@ async fn evidence(
         })?;
     let trust_store = own_trust_store(front).await?;
     let crls = Crls::new(front).await?;
+    let pushed: Vec<Pushed> = front
+        .revocations
+        .feed()
+        .map(Pushed::Feed)
+        .into_iter()
+        .collect();
     let source = StoreSource::new(front, question.repository, RUN_ACCOUNT);
     let name = TagOrDigest::Digest(question.digest.clone());
     let root = source.resolve(&name).await.map_err(JudgeError::Image)?;
@@ -178,6 +186,7 @@ async fn evidence(
             policy: &trust_policy,
             store: &trust_store,
             crls: &crls,
+            pushed: &pushed,
         },
         scope: &scope(front, question.repository),
         contents: &contents,
@@ -331,9 +340,11 @@ pub(crate) async fn current_graph_root(
 
 /// Revocation lists: our own from the signer, which cannot be kept back; those of others from
 /// where their certificates say.
+///
+/// Ours is asked for only before the feed of revocations was heard for the first time.
 struct Crls {
     own_url: String,
-    own: Vec<u8>,
+    front: Front,
     others: HttpCrls,
 }
 
@@ -341,7 +352,7 @@ impl Crls {
     async fn new(front: &Front) -> Result<Self, JudgeError> {
         Ok(Self {
             own_url: front.signer.authority().await?.crl_url.unwrap_or_default(),
-            own: front.signer.revocation_list().await?.der,
+            front: front.clone(),
             others: HttpCrls::new(&HttpOptions::default()).map_err(JudgeError::Client)?,
         })
     }
@@ -350,9 +361,14 @@ impl Crls {
 #[async_trait]
 impl CrlSource for Crls {
     async fn fetch(&self, url: &str) -> Result<Vec<u8>, ClientError> {
-        match url == self.own_url {
-            true => Ok(self.own.clone()),
-            false => self.others.fetch(url).await,
+        if url != self.own_url {
+            return self.others.fetch(url).await;
         }
+        let own = self.front.signer.revocation_list().await;
+        let own = own.map_err(|source| ClientError::Other {
+            what: "the signer gave no revocation list".to_owned(),
+            source: Box::new(source),
+        })?;
+        Ok(own.der)
     }
 }

@@ -85,6 +85,10 @@ pub async fn run(settings: FrontSettings, stop: watch::Receiver<bool>) -> anyhow
             }
         }
     });
+    let revocations = tokio::spawn({
+        let front = front.clone();
+        async move { front.revocations.run(&front).await }
+    });
     let proxies = tokio::spawn(crate::proxy::run(front.clone(), stop.clone()));
     let signing = tokio::spawn(crate::aws::ecr::run_signing(front.clone(), stop.clone()));
     let lifecycle = tokio::spawn(crate::aws::ecr::run_lifecycle(front.clone(), stop.clone()));
@@ -101,6 +105,7 @@ pub async fn run(settings: FrontSettings, stop: watch::Receiver<bool>) -> anyhow
     witnesses.abort();
     signing.abort();
     lifecycle.abort();
+    revocations.abort();
     tracing::info!("front stopped");
     Ok(())
 }

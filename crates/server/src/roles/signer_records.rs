@@ -6,12 +6,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use signer::log::entry::job_of_entry;
 use signer::{
-    Batch, ExpiryQuery, JobId, JobPage, JobQuery, LogEntry, LogHead, LogRecords, Records,
-    RecordsError, RevokedLeaf, SigningJob, SigningProfile, TreeNode,
+    Batch, Coverage, CoverageQuery, ExpiryQuery, JobId, JobPage, JobQuery, KeptRevocation,
+    LeafName, LogEntry, LogHead, LogRecords, Records, RecordsError, RevocationRecords, RevokedLeaf,
+    SigningJob, SigningProfile, TreeNode,
 };
 use store::signing::{
-    ExpiryFilter, LogEntryRow, LogNodeRow, ProfileRow, RevokedLeafRow, SigningChange,
-    SigningJobFilter, SigningJobRow, SigningRecords, StoredJob,
+    CoverageFilter, ExpiryFilter, LogEntryRow, LogNodeRow, ProfileRow, RevocationRow,
+    RevokedLeafRow, SigningChange, SigningJobFilter, SigningJobRow, SigningRecords, StoredJob,
 };
 use time::OffsetDateTime;
 use trust::tlog::{Hash, Node};
@@ -51,6 +52,54 @@ impl LogRecords for StoredRecords {
 
     async fn position_at(&self, time: OffsetDateTime) -> Result<u64, RecordsError> {
         self.0.log_position_at(time).await.map_err(not_read)
+    }
+}
+
+#[async_trait]
+impl RevocationRecords for StoredRecords {
+    async fn revocations(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<KeptRevocation>, RecordsError> {
+        let rows = self.0.revocations(after, limit).await.map_err(not_read)?;
+        Ok(rows.into_iter().map(kept_revocation).collect())
+    }
+
+    async fn last_revocation(&self) -> Result<Option<KeptRevocation>, RecordsError> {
+        let row = self.0.last_revocation().await.map_err(not_read)?;
+        Ok(row.map(kept_revocation))
+    }
+
+    async fn coverage(&self, query: &CoverageQuery) -> Result<Coverage, RecordsError> {
+        let filter = CoverageFilter {
+            profile: query.profile.as_ref().map(ToString::to_string),
+            profile_version: query.profile_version.clone(),
+            target: query.target.clone(),
+            from_position: query.from_position,
+            now: query.now,
+        };
+        let row = self.0.coverage(filter).await.map_err(not_read)?;
+        Ok(Coverage {
+            signatures: row.signatures,
+            in_force: row.in_force,
+            artifacts: row.targets,
+            by_profile: row.by_profile,
+        })
+    }
+
+    async fn jobs_of_leaf(
+        &self,
+        leaf: &LeafName,
+        from_position: u64,
+        limit: usize,
+    ) -> Result<Vec<SigningJob>, RecordsError> {
+        let (LeafName::Serial(text) | LeafName::Sha256(text)) = leaf.clone();
+        let rows = self.0.jobs_with(text, from_position, limit).await;
+        let jobs = rows.map_err(not_read)?;
+        let jobs: Vec<SigningJob> = jobs.iter().map(job).collect::<Result<_, _>>()?;
+        // The text may stand in another member.
+        Ok(jobs.into_iter().filter(|job| leaf.is_of(job)).collect())
     }
 }
 
@@ -118,6 +167,7 @@ fn change(batch: &Batch) -> Result<SigningChange, RecordsError> {
         profiles: profiles.collect::<Result<_, _>>()?,
         jobs: batch.jobs.iter().map(job_row).collect::<Result<_, _>>()?,
         leaves: leaves.collect::<Result<_, _>>()?,
+        revocations: batch.revocations.iter().map(revocation_row).collect(),
         entries: batch.entries.iter().map(entry_row).collect(),
         nodes: batch.nodes.iter().map(node_row).collect(),
         checkpoint: batch.checkpoint.clone(),
@@ -145,6 +195,22 @@ fn filter(query: &JobQuery) -> SigningJobFilter {
 fn job(row: &StoredJob) -> Result<SigningJob, RecordsError> {
     let revocation = row.revocation.as_deref().map(parsed).transpose()?;
     job_of_entry(row.position, &row.entry, revocation).map_err(not_read)
+}
+
+fn revocation_row(kept: &KeptRevocation) -> RevocationRow {
+    RevocationRow {
+        sequence: kept.sequence,
+        chain: *kept.chain.as_bytes(),
+        line: kept.line.clone(),
+    }
+}
+
+fn kept_revocation(row: RevocationRow) -> KeptRevocation {
+    KeptRevocation {
+        sequence: row.sequence,
+        chain: Hash::new(row.chain),
+        line: row.line,
+    }
 }
 
 fn entry_row(entry: &LogEntry) -> LogEntryRow {
@@ -252,6 +318,7 @@ mod tests {
             leaf_sha256: "aa".to_owned(),
             shares_leaf: true,
             envelope_sha256: Some("bb".to_owned()),
+            signed_sha256: Some("cc".to_owned()),
             status: JobStatus::Succeeded,
             revocation: None,
             rule: Some("grants".parse().unwrap()),

@@ -91,6 +91,13 @@ pub(super) async fn takes_two(front: &Front, operation: &Operation) -> Result<bo
             let job = front.signer.job(front_principal(), *job).await?;
             of_profile(front, everywhere, &job.profile).await
         }
+        Operation::Revoke { revocation } => {
+            let what = (revocation.target.clone(), revocation.from);
+            let covered = front.signer.preview_revocation(front_principal(), what, Vec::new());
+            let covered = covered.await?.coverage.by_profile;
+            let names: Vec<String> = covered.into_keys().collect();
+            Ok(everywhere || any_guarded(front, everywhere, &names).await?)
+        }
         Operation::PutAccount { account, .. } => put_account(front, everywhere, account).await,
         Operation::RemoveAccount { name } => remove_account(front, everywhere, name).await,
         Operation::ApplyProject { name, project } => {

@@ -1,7 +1,7 @@
 //! The operations that may take two persons.
 
 use serde::{Deserialize, Serialize};
-use signer::{JobId, ProfileName, Rules};
+use signer::{JobId, ProfileName, RevocationRequest, Rules};
 
 use crate::api::accounts::NewAccount;
 use crate::api::oidc::NewIssuer;
@@ -41,6 +41,11 @@ pub enum Operation {
         job: JobId,
         /// Why.
         revocation: RevokeSignature,
+    },
+    /// Revoke: a signature, a digest, a certificate, a profile or a version of one.
+    Revoke {
+        /// What, from when on, and why.
+        revocation: RevocationRequest,
     },
     /// Make or replace an account.
     PutAccount {
@@ -98,6 +103,9 @@ impl Operation {
             }
             Self::RevokeSignature { job, revocation } => {
                 format!("revoke signature `{job}`: {}", revocation.reason)
+            }
+            Self::Revoke { revocation } => {
+                format!("revoke {}: {}", revocation.target, revocation.reason)
             }
             Self::PutAccount { account, .. } => format!("put account `{}`", account.name),
             Self::RemoveAccount { name } => format!("remove account `{name}`"),

@@ -5,7 +5,9 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::json;
-use signer::{Principal, ProfileChange};
+use signer::{
+    Principal, ProfileChange, RevocationOutcome, RevocationRequest, RevocationTarget,
+};
 
 use super::{Operation, Stored, decide, record};
 use crate::api::{accounts, projects, signing};
@@ -50,6 +52,20 @@ fn answer(status: StatusCode, body: impl Serialize) -> Response {
     (status, Json(body)).into_response()
 }
 
+/// Revokes, and waits until our own gates know of it.
+async fn revoke(
+    front: &Front,
+    principal: Principal,
+    request: RevocationRequest,
+) -> Result<RevocationOutcome, ApiError> {
+    let outcome = front.signer.revoke(principal, request).await?;
+    let sequence = outcome.sequence;
+    if !front.revocations.reach(sequence).await {
+        tracing::warn!(sequence, "a revocation was made and is not known here yet");
+    }
+    Ok(outcome)
+}
+
 /// Does it.
 pub(super) async fn perform(
     front: &Front,
@@ -84,22 +100,39 @@ pub(super) async fn perform(
             profile,
             revocation,
         } => {
-            let what = (revocation.from, revocation.reason);
-            let profile = front
-                .signer
-                .revoke_profile(principal, profile, what)
-                .await?;
+            let request = RevocationRequest {
+                target: RevocationTarget::Profile {
+                    name: profile.clone(),
+                    version: revocation.version,
+                },
+                from: revocation.from,
+                reason: revocation.reason,
+            };
+            revoke(front, principal.clone(), request).await?;
+            let profile = front.signer.profile(principal, profile).await?;
             Ok(answer(
                 StatusCode::OK,
                 signing::shown_profile(front, profile).await?,
             ))
         }
         Operation::RevokeSignature { job, revocation } => {
-            let what = (revocation.reason, revocation.whole_leaf);
+            let request = RevocationRequest {
+                target: RevocationTarget::Job {
+                    id: job,
+                    whole_leaf: revocation.whole_leaf,
+                },
+                from: None,
+                reason: revocation.reason,
+            };
+            revoke(front, principal.clone(), request).await?;
             Ok(answer(
                 StatusCode::OK,
-                front.signer.revoke_job(principal, job, what).await?,
+                front.signer.job(principal, job).await?,
             ))
+        }
+        Operation::Revoke { revocation } => {
+            let outcome = revoke(front, principal, revocation).await?;
+            Ok(answer(StatusCode::OK, outcome))
         }
         Operation::PutAccount { account, create } => {
             let status = if create {

@@ -103,6 +103,8 @@ impl TestServer {
         });
         let (stop, stopped) = watch::channel(false);
         let served = tokio::spawn(listener.serve(router(front.clone()), stopped));
+        let hearing = front.clone();
+        tokio::spawn(async move { hearing.revocations.run(&hearing).await });
         let mut server = Self {
             front,
             url,

@@ -21,6 +21,7 @@ mod oidc;
 mod operation;
 mod referrers;
 mod restart;
+mod revocations;
 mod rules;
 mod signing;
 mod tls;

@@ -154,6 +154,8 @@ struct SignatureBody {
     shares_leaf: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     envelope_sha256: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signed_sha256: Option<String>,
 }
 
 impl From<&SigningJob> for SignatureBody {
@@ -173,6 +175,7 @@ impl From<&SigningJob> for SignatureBody {
             leaf_sha256: job.leaf_sha256.clone(),
             shares_leaf: job.shares_leaf,
             envelope_sha256: job.envelope_sha256.clone(),
+            signed_sha256: job.signed_sha256.clone(),
         }
     }
 }
@@ -208,6 +211,7 @@ pub fn job_of_entry(
         leaf_sha256: body.leaf_sha256,
         shares_leaf: body.shares_leaf,
         envelope_sha256: body.envelope_sha256,
+        signed_sha256: body.signed_sha256,
         status,
         revocation,
     })

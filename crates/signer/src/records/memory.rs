@@ -1,6 +1,6 @@
 //! Records in memory: for tests and measurements, gone with the process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -8,7 +8,8 @@ use time::OffsetDateTime;
 use trust::tlog::{Hash, Node};
 
 use super::{
-    Batch, ExpiryQuery, JobPage, JobQuery, LogEntry, LogHead, LogRecords, Records, RecordsError,
+    Batch, Coverage, CoverageQuery, ExpiryQuery, JobPage, JobQuery, KeptRevocation, LeafName,
+    LogEntry, LogHead, LogRecords, Records, RecordsError, RevocationRecords,
 };
 use crate::job::{JobId, RevokedLeaf, SigningJob};
 use crate::profile::{ProfileName, SigningProfile};
@@ -29,6 +30,7 @@ struct State {
     nodes: BTreeMap<Node, Hash>,
     checkpoint: Option<String>,
     crl_number: u64,
+    revocations: Vec<KeptRevocation>,
 }
 
 impl MemoryRecords {
@@ -112,6 +114,79 @@ impl LogRecords for MemoryRecords {
     }
 }
 
+#[async_trait]
+impl RevocationRecords for MemoryRecords {
+    async fn revocations(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<KeptRevocation>, RecordsError> {
+        let state = self.state();
+        let found = state.revocations.iter().skip(index(after)).take(limit);
+        Ok(found.cloned().collect())
+    }
+
+    async fn last_revocation(&self) -> Result<Option<KeptRevocation>, RecordsError> {
+        Ok(self.state().revocations.last().cloned())
+    }
+
+    async fn coverage(&self, query: &CoverageQuery) -> Result<Coverage, RecordsError> {
+        let jobs = JobQuery {
+            profile: query.profile.clone(),
+            profile_version: query.profile_version.clone(),
+            target: query.target.clone(),
+            ..JobQuery::default()
+        };
+        let state = self.state();
+        let covered = state.jobs.range(query.from_position..);
+        let mut found = Coverage::default();
+        let mut artifacts = BTreeSet::new();
+        for job in covered.map(|(_, job)| job).filter(|job| jobs.matches(job)) {
+            let is_in_force = job.expires > query.now && job.revocation.is_none();
+            found.signatures += 1;
+            found.in_force += u64::from(is_in_force);
+            artifacts.insert(job.target.clone());
+            *found.by_profile.entry(job.profile.to_string()).or_default() += 1;
+        }
+        found.artifacts = artifacts.len() as u64;
+        Ok(found)
+    }
+
+    async fn jobs_of_leaf(
+        &self,
+        leaf: &LeafName,
+        from_position: u64,
+        limit: usize,
+    ) -> Result<Vec<SigningJob>, RecordsError> {
+        let state = self.state();
+        let jobs = state.jobs.range(from_position..).map(|(_, job)| job);
+        Ok(jobs
+            .filter(|job| leaf.is_of(job))
+            .take(limit)
+            .cloned()
+            .collect())
+    }
+}
+
+impl std::fmt::Display for LeafName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Serial(serial) => write!(f, "the certificate with serial number `{serial}`"),
+            Self::Sha256(sha256) => write!(f, "the certificate `{sha256}`"),
+        }
+    }
+}
+
+impl LeafName {
+    /// Returns whether `job` was signed with this leaf.
+    pub fn is_of(&self, job: &SigningJob) -> bool {
+        match self {
+            Self::Serial(serial) => *serial == job.leaf_serial,
+            Self::Sha256(sha256) => *sha256 == job.leaf_sha256,
+        }
+    }
+}
+
 fn index(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
@@ -133,6 +208,7 @@ impl Records for MemoryRecords {
         state
             .leaves
             .extend(leaves.map(|leaf| (leaf.serial.clone(), leaf)));
+        state.revocations.extend(batch.revocations);
         state.entries.extend(batch.entries);
         state
             .nodes

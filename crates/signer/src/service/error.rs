@@ -43,15 +43,21 @@ pub enum SignerError {
     #[error("signing profile `{0}` is revoked, which cannot be undone")]
     ProfileRevoked(ProfileName),
     /// A revocation would begin in the future, or later than the one in force.
-    #[error("profile `{profile}` cannot be revoked from {} on: {reason}", rfc3339(*from))]
+    #[error("{what} cannot be revoked from {} on: {reason}", rfc3339(*from))]
     RevocationTime {
-        /// The profile.
-        profile: ProfileName,
+        /// What was to be revoked, in words.
+        what: String,
         /// The moment that was asked for.
         from: OffsetDateTime,
         /// Why not.
         reason: &'static str,
     },
+    /// There is no signature that a revocation would cover.
+    #[error("nothing was signed that {0} covers")]
+    NothingSigned(String),
+    /// Every version of a profile that is remembered is revoked.
+    #[error("profile `{0}` has as many revoked versions as are remembered")]
+    TooManyVersions(ProfileName),
     /// A reason is empty or too long.
     #[error("a revocation needs a reason of 1 to 500 characters")]
     Reason,

@@ -16,7 +16,7 @@ use super::{Clock, SignerError, StartError};
 use crate::job::{RevokedLeaf, SigningJob};
 use crate::log::{Entry, LogKey, read};
 use crate::profile::SigningProfile;
-use crate::records::{Batch, LogEntry, Records, RecordsError, TreeNode};
+use crate::records::{Batch, KeptRevocation, LogEntry, Records, RecordsError, TreeNode};
 
 /// The most changes in one commit.
 const MAX_GROUP: usize = 512;
@@ -43,6 +43,8 @@ pub(super) struct Rows {
     pub(super) jobs: Vec<SigningJob>,
     /// Leaves that are revoked.
     pub(super) leaves: Vec<RevokedLeaf>,
+    /// Revocations, as they are pushed.
+    pub(super) revocations: Vec<KeptRevocation>,
 }
 
 /// Where and when a change was recorded.
@@ -297,6 +299,7 @@ impl Staged {
         self.batch.profiles.extend(rows.profiles);
         self.batch.jobs.extend(rows.jobs);
         self.batch.leaves.extend(rows.leaves);
+        self.batch.revocations.extend(rows.revocations);
     }
 }
 

@@ -154,13 +154,21 @@ impl Signer {
             Some(old) if old.revocation.is_some() => {
                 return Err(SignerError::ProfileRevoked(spec.name));
             }
-            Some(old) if old.is_as(&spec) => return Ok((ProfileChange::Unchanged, old)),
+            Some(old) if old.is_as(&spec) && !old.current_version_is_revoked() => {
+                return Ok((ProfileChange::Unchanged, old));
+            }
             Some(_) if !replace => return Err(SignerError::ProfileExists(spec.name)),
             Some(old) => {
                 profile.created_at = old.created_at;
+                profile.versions.clone_from(&old.versions);
                 ProfileChange::Updated
             }
         };
+        // Nothing is signed while a profile changes, so no signature of it lies before this.
+        let since = self.journal.head().size;
+        if !profile.remember_version(since, self.now()) {
+            return Err(SignerError::TooManyVersions(spec.name));
+        }
         let what = match change {
             ProfileChange::Created => "created",
             _ => "updated",

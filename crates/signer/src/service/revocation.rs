@@ -1,97 +1,117 @@
-//! Revocation: of one signature, of a profile from a time on, and the list that tells others.
+//! Revocation: what is revoked, from when on, and how others learn of it.
+//!
+//! A revocation names a signature, a digest, a certificate, a profile or a version of one
+//! ([`RevocationTarget`]), and a moment. The moment is resolved once to a position in the log: what
+//! lies there or after it is covered, whatever time it claims. What is covered is worked out in
+//! one place ([`plan`](self::plan)), for the revocation itself and for the look at it beforehand
+//! ([`preview`](self::preview)). A revocation is never taken back; its moment may be moved further
+//! back.
+//!
+//! Others learn of it by the revocation list ([`list`]), and at once by the feed ([`feed`]). Both
+//! are judged by the time of a signature, which it carries, and not by its position, which it does
+//! not; where the two differ, the feed names single signatures, so that the position decides.
 
-use std::collections::BTreeMap;
+mod feed;
+mod list;
+mod plan;
+mod preview;
+mod status;
+
 use std::sync::Arc;
 
+use oci::Digest;
+use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
-use serde_json::json;
+pub(super) use feed::FeedHead;
+pub use feed::{FeedPage, MAX_BUNDLE_LIFE};
+pub(super) use list::ListState;
+pub use list::RevocationList;
+pub use preview::{MAX_PREVIEWED, Preview, PreviewedJob};
+pub use status::{RevocationAnswer, RevocationQuestion};
 
-use super::journal::{Change, Rows};
-use super::{Signer, SignerError, administrators_only, no_job};
-use crate::authority::{CrlTimes, RevocationEntry, whole_seconds};
-use crate::job::{JobId, JobRevocation, JobStatus, MAX_REASON_CHARS, RevokedLeaf, SigningJob};
-use crate::log::entry::rfc3339;
-use crate::log::{Entry, EntryKind};
+use plan::described;
+
+use super::journal::Change;
+use super::{Signer, SignerError, no_job};
+use crate::job::{JobId, JobRevocation, JobStatus, MAX_REASON_CHARS, SigningJob};
 use crate::principal::{Denial, Principal};
-use crate::profile::{ProfileName, ProfileRevocation, ProfileStatus, SigningProfile};
-use crate::records::JobQuery;
+use crate::profile::{ProfileName, ProfileRevocation, SigningProfile};
+use crate::records::LeafName;
 
 /// How long a revoked leaf stays on the list after its last signature expired. Expired is not
 /// revoked: a restart of a digest that was admitted before asks only for the latter, so the answer
 /// must not turn from "revoked" to "not listed" at the expiry.
 pub const LISTED_AFTER_EXPIRY: Duration = Duration::days(90);
-/// How many jobs are read at once while a profile is revoked.
-const PAGE: usize = 1000;
 
-/// A revocation list as it is given out.
-#[derive(Clone, Debug)]
-pub struct RevocationList {
-    /// The list in DER.
-    pub der: Arc<[u8]>,
-    /// Its number.
-    pub number: u64,
-    /// Until when it may be used.
-    pub next_update: OffsetDateTime,
+/// What is revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[non_exhaustive]
+pub enum RevocationTarget {
+    /// One signature.
+    Job {
+        /// Its job.
+        id: JobId,
+        /// Whether a leaf that other signatures share is revoked, and they with it.
+        #[serde(default)]
+        whole_leaf: bool,
+    },
+    /// All signatures made so far over a digest. One that is made later is a new decision, and is
+    /// not covered.
+    Digest(Digest),
+    /// A leaf certificate, with what was signed with it.
+    Certificate(LeafName),
+    /// What a profile signed. It signs no more.
+    Profile {
+        /// Its name.
+        name: ProfileName,
+        /// Only what this version of it signed. The profile signs again once it has another.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<String>,
+    },
 }
 
-/// Revoked leaves, and the list that was made of them.
-pub(super) struct ListState {
-    leaves: BTreeMap<String, RevokedLeaf>,
-    period: Duration,
-    made: Option<(OffsetDateTime, RevocationList)>,
+impl std::fmt::Display for RevocationTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Job { id, .. } => write!(f, "signature `{id}`"),
+            Self::Digest(digest) => write!(f, "what was signed over `{digest}`"),
+            Self::Certificate(leaf) => write!(f, "what was signed with {leaf}"),
+            Self::Profile { name, version } => f.write_str(&described(name, version.as_deref())),
+        }
+    }
 }
 
-impl ListState {
-    pub(super) fn new(leaves: Vec<RevokedLeaf>, period: Duration) -> Self {
-        let leaves = leaves.into_iter().map(|leaf| (leaf.serial.clone(), leaf));
-        Self {
-            leaves: leaves.collect(),
-            period,
-            made: None,
-        }
-    }
+/// What is to be revoked, from when on, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevocationRequest {
+    /// What.
+    pub target: RevocationTarget,
+    /// From when on, in the past; everything when absent. A single signature has no such moment.
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub from: Option<OffsetDateTime>,
+    /// Why, in 1 to 500 characters.
+    pub reason: String,
+}
 
-    /// Returns `leaf` united with what is known of it already.
-    fn united(&self, leaf: RevokedLeaf) -> RevokedLeaf {
-        match self.leaves.get(&leaf.serial) {
-            Some(known) => known.clone().union(leaf),
-            None => leaf,
-        }
-    }
-
-    fn add(&mut self, leaves: Vec<RevokedLeaf>) {
-        self.leaves
-            .extend(leaves.into_iter().map(|leaf| (leaf.serial.clone(), leaf)));
-        self.made = None;
-    }
-
-    /// Returns the list in use, unless more than half of its time is over: then there is still
-    /// time for verifiers to fetch the next one.
-    fn current(&self, now: OffsetDateTime) -> Option<RevocationList> {
-        let (made_at, list) = self.made.as_ref()?;
-        let fresh = (*made_at..*made_at + self.period / 2).contains(&now);
-        fresh.then(|| list.clone())
-    }
-
-    fn entries(&mut self, now: OffsetDateTime) -> Result<Vec<RevocationEntry>, SignerError> {
-        self.leaves.retain(|_, leaf| leaf.listed_until > now);
-        let entry = |leaf: &RevokedLeaf| {
-            let serial = hex::decode(&leaf.serial);
-            let serial = serial.map_err(|error| SignerError::Internal(error.to_string()))?;
-            let RevokedLeaf {
-                revoked_at,
-                invalid_from,
-                ..
-            } = *leaf;
-            Ok(RevocationEntry {
-                serial,
-                revoked_at,
-                invalid_from,
-            })
-        };
-        self.leaves.values().map(entry).collect()
-    }
+/// What a revocation did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevocationOutcome {
+    /// Whether anything changed: what is revoked already is left as it is.
+    pub changed: bool,
+    /// The position in the log from which on it counts.
+    pub from_position: u64,
+    /// How many signatures it covers.
+    pub signatures: u64,
+    /// The number of the last line of the feed: whoever holds that knows of it.
+    pub sequence: u64,
 }
 
 impl Signer {
@@ -99,10 +119,9 @@ impl Signer {
     pub async fn job(&self, principal: &Principal, id: JobId) -> Result<SigningJob, SignerError> {
         let mut job = self.records.job(id).await?.ok_or_else(|| no_job(id))?;
         may_handle(principal, &job, "see this signing job")?;
-        if let Some(profile) = self.find_profile(&job.profile)
-            && let Some(revocation) = &profile.revocation
-            && job.status == JobStatus::Succeeded
-            && job.signed_at >= revocation.from
+        if job.status == JobStatus::Succeeded
+            && let Some(profile) = self.find_profile(&job.profile)
+            && let Some(revocation) = profile.revocation_at(&job.profile_version, job.position)
         {
             job.status = JobStatus::Revoked;
             job.revocation = Some(revoked_with(revocation, &profile.name));
@@ -110,202 +129,130 @@ impl Signer {
         Ok(job)
     }
 
-    /// Revokes one signature.
+    /// Revokes. Everything that it changes is durable when this returns, and on the feed.
+    ///
+    /// # Errors
+    /// When the caller may not, there is no such thing, the moment lies in the future or later
+    /// than one in force, or the reason is unusable.
+    pub async fn revoke(
+        &self,
+        principal: &Principal,
+        request: &RevocationRequest,
+    ) -> Result<RevocationOutcome, SignerError> {
+        let reason = checked_reason(&request.reason)?;
+        let _changing = self.changes.write().await;
+        let by = By {
+            principal,
+            reason: &reason,
+            at: self.now(),
+        };
+        let plan = self.plan(&request.target, request.from, &by).await?;
+        let Some(plan) = plan else {
+            return Ok(RevocationOutcome {
+                changed: false,
+                from_position: 0,
+                signatures: 0,
+                sequence: self.feed_head().sequence,
+            });
+        };
+        let (from_position, signatures) = (plan.from_position, plan.signatures);
+        let sequence = self.keep(plan, &by).await?;
+        Ok(RevocationOutcome {
+            changed: true,
+            from_position,
+            signatures,
+            sequence,
+        })
+    }
+
+    /// Revokes one signature, and returns its job.
     ///
     /// Its leaf goes onto the revocation list, unless other signatures share it: then only
-    /// `whole_leaf` puts it there, and revokes those others as well. What happened stands in
-    /// the job's revocation.
+    /// `whole_leaf` puts it there, and revokes those others as well. Those who hear the feed learn
+    /// of it in either case.
     pub async fn revoke_job(
         &self,
         principal: &Principal,
         id: JobId,
         (reason, whole_leaf): (&str, bool),
     ) -> Result<SigningJob, SignerError> {
-        let reason = checked_reason(reason)?;
-        let _changing = self.changes.write().await;
-        let mut job = self.records.job(id).await?.ok_or_else(|| no_job(id))?;
-        may_handle(principal, &job, "revoke this signature")?;
-        let on_crl = !job.shares_leaf || whole_leaf;
-        if let Some(revocation) = &job.revocation
-            && revocation.on_crl >= on_crl
-        {
-            return Ok(job);
-        }
-        let now = self.now();
-        job.status = JobStatus::Revoked;
-        let by = principal.describe();
-        job.revocation = Some(JobRevocation {
-            at: now,
-            by,
-            reason,
-            on_crl,
-        });
-        let entry = Entry::new(
-            EntryKind::Revocation,
-            json!({"job": job.id, "position": job.position, "onCrl": on_crl, "by": principal,
-                   "reason": job.revocation.as_ref().map(|revocation| &revocation.reason)}),
-        )?;
-        let mut rows = Rows {
-            jobs: vec![job.clone()],
-            ..Rows::default()
+        let request = RevocationRequest {
+            target: RevocationTarget::Job { id, whole_leaf },
+            from: None,
+            reason: reason.to_owned(),
         };
-        if on_crl {
-            rows.leaves.push(self.revoked_leaf(&job, now));
-            self.leaves().remove(&job.profile);
-        }
-        self.keep(Change { entry, rows }).await?;
-        Ok(job)
+        self.revoke(principal, &request).await?;
+        self.records.job(id).await?.ok_or_else(|| no_job(id))
     }
 
     /// Revokes all signatures of a profile that were made at `from` or later (all of them when
-    /// `from` is absent), and lets it sign no more. `from` lies in the past, and a later
-    /// revocation may only move it further back.
+    /// `from` is absent), and returns the profile.
     pub async fn revoke_profile(
         &self,
         principal: &Principal,
         name: &ProfileName,
         (from, reason): (Option<OffsetDateTime>, &str),
     ) -> Result<Arc<SigningProfile>, SignerError> {
-        administrators_only(principal, "revoke signing profiles")?;
-        let reason = checked_reason(reason)?;
-        let _changing = self.changes.write().await;
-        let old = self.profile_or_not_found(name)?;
-        let now = self.now();
-        let from = whole_seconds(from.unwrap_or(old.created_at));
-        if !moves_revocation(&old, from, now)? {
-            return Ok(old);
-        }
-        let mut profile = SigningProfile::clone(&old);
-        let by = principal.describe();
-        profile.status = ProfileStatus::Revoked;
-        profile.revocation = Some(ProfileRevocation {
+        let target = RevocationTarget::Profile {
+            name: name.clone(),
+            version: None,
+        };
+        let request = RevocationRequest {
+            target,
             from,
-            at: now,
-            by,
-            reason,
-        });
-        let leaves = self.leaves_used_from(name, from, now).await?;
-        let entry = Entry::new(
-            EntryKind::Revocation,
-            json!({"profile": name, "from": rfc3339(from), "by": principal,
-                   "reason": profile.revocation.as_ref().map(|revocation| &revocation.reason)}),
-        )?;
-        let rows = Rows {
-            profiles: vec![profile.clone()],
-            leaves,
-            ..Rows::default()
+            reason: reason.to_owned(),
         };
-        self.keep(Change { entry, rows }).await?;
-        Ok(self.remember(profile))
+        self.revoke(principal, &request).await?;
+        self.profile_or_not_found(name)
     }
 
-    /// Returns the revocation list, made anew when something changed or half its time is over.
-    pub async fn revocation_list(&self) -> Result<RevocationList, SignerError> {
+    /// Makes a revocation durable, then visible, and returns the number of its last line.
+    async fn keep(&self, mut plan: plan::Plan, by: &By<'_>) -> Result<u64, SignerError> {
         let mut state = self.list.lock().await;
-        let now = self.now();
-        if let Some(list) = state.current(now) {
-            return Ok(list);
-        }
-        let entries = state.entries(now)?;
-        let number = self.records.next_crl_number().await?;
-        let next_update = whole_seconds(now + state.period);
-        let times = CrlTimes {
-            this_update: now,
-            next_update,
-        };
-        let authority = self.authority.clone();
-        let signing = move || Ok(authority.sign_crl(number, times, &entries)?);
-        let der = self.pool.run(signing).await?.into();
-        let list = RevocationList {
-            der,
-            number,
-            next_update,
-        };
-        state.made = Some((now, list.clone()));
-        Ok(list)
-    }
-
-    fn revoked_leaf(&self, job: &SigningJob, now: OffsetDateTime) -> RevokedLeaf {
-        // The last signature of a shared leaf may have been made just now.
-        let profile = self.find_profile(&job.profile).filter(|_| job.shares_leaf);
-        let last = profile.and_then(|profile| profile.validity.end_after(now));
-        let expires = last.map_or(job.expires, |last| last.max(job.expires));
-        RevokedLeaf {
-            serial: job.leaf_serial.clone(),
-            revoked_at: now,
-            invalid_from: None,
-            listed_until: expires + LISTED_AFTER_EXPIRY,
-        }
-    }
-
-    async fn leaves_used_from(
-        &self,
-        name: &ProfileName,
-        from: OffsetDateTime,
-        now: OffsetDateTime,
-    ) -> Result<Vec<RevokedLeaf>, SignerError> {
-        let mut leaves: BTreeMap<String, RevokedLeaf> = BTreeMap::new();
-        let mut query = JobQuery {
-            profile: Some(name.clone()),
-            signed_from: Some(from),
-            limit: PAGE,
-            ..JobQuery::default()
-        };
-        loop {
-            let page = self.records.jobs(&query).await?;
-            for job in &page.jobs {
-                let leaf = RevokedLeaf {
-                    serial: job.leaf_serial.clone(),
-                    revoked_at: now,
-                    invalid_from: Some(from),
-                    listed_until: job.expires + LISTED_AFTER_EXPIRY,
-                };
-                let known = leaves.remove(&leaf.serial);
-                let leaf = known.map_or(leaf.clone(), |known| known.union(leaf));
-                leaves.insert(leaf.serial.clone(), leaf);
-            }
-            match page.next {
-                Some(next) => query.after = Some(next),
-                None => break,
-            }
-        }
-        leaves.retain(|_, leaf| leaf.listed_until > now);
-        Ok(leaves.into_values().collect())
-    }
-
-    /// Makes a change durable, then visible.
-    async fn keep(&self, mut change: Change) -> Result<(), SignerError> {
-        let mut state = self.list.lock().await;
-        let leaves = std::mem::take(&mut change.rows.leaves).into_iter();
+        let leaves = std::mem::take(&mut plan.rows.leaves).into_iter();
         let leaves: Vec<_> = leaves.map(|leaf| state.united(leaf)).collect();
-        change.rows.leaves.clone_from(&leaves);
-        self.journal.commit(change).await?;
+        plan.rows.leaves.clone_from(&leaves);
+        let head = self.next_lines(&mut plan, by);
+        let profiles = plan.rows.profiles.clone();
+        let entry = plan.entry(by, head.sequence)?;
+        let rows = plan.rows;
+        if let Err(error) = self.journal.commit(Change { entry, rows }).await {
+            self.reload_feed_head().await;
+            return Err(error);
+        }
         state.add(leaves);
-        Ok(())
+        for profile in profiles {
+            self.remember(profile);
+        }
+        plan.retired_leaves
+            .iter()
+            .for_each(|name| drop(self.leaves().remove(name)));
+        let sequence = head.sequence;
+        self.publish(head);
+        Ok(sequence)
     }
 }
 
-/// Returns whether revoking from `from` on changes anything; an error when it may not be.
-fn moves_revocation(
-    profile: &SigningProfile,
-    from: OffsetDateTime,
-    now: OffsetDateTime,
-) -> Result<bool, SignerError> {
-    let refused = |reason| {
-        let profile = profile.name.clone();
-        Err(SignerError::RevocationTime {
-            profile,
-            from,
-            reason,
-        })
-    };
-    match &profile.revocation {
-        _ if from > now => refused("that is in the future"),
-        Some(known) if from > known.from => {
-            refused("it is revoked from an earlier moment on, and a revocation is never taken back")
+/// Who revokes, why, and when.
+struct By<'a> {
+    principal: &'a Principal,
+    reason: &'a str,
+    at: OffsetDateTime,
+}
+
+impl By<'_> {
+    fn revoked(&self, job: SigningJob, on_crl: bool) -> SigningJob {
+        let revocation = JobRevocation {
+            at: self.at,
+            by: self.principal.describe(),
+            reason: self.reason.to_owned(),
+            on_crl,
+        };
+        SigningJob {
+            status: JobStatus::Revoked,
+            revocation: Some(revocation),
+            ..job
         }
-        Some(known) => Ok(from < known.from),
-        None => Ok(true),
     }
 }
 

@@ -90,6 +90,7 @@ struct Draft {
 /// An envelope and the leaf that signed it.
 struct Sealed {
     envelope: Vec<u8>,
+    signed_sha256: String,
     leaf: Arc<Leaf>,
 }
 
@@ -118,8 +119,8 @@ impl Signer {
         let signer = self.clone();
         let sealing = move || {
             let leaf = signer.notary_leaf(&draft)?;
-            let envelope = notary_envelope(&draft, &leaf, target)?;
-            Ok((draft, Sealed { envelope, leaf }))
+            let sealed = notary_envelope(&draft, leaf, target)?;
+            Ok((draft, sealed))
         };
         let (draft, sealed) = self.pool.run(sealing).await?;
         self.record(draft, sealed, MediaType::JOSE_JSON).await
@@ -171,6 +172,7 @@ impl Signer {
                 draft,
                 Sealed {
                     envelope,
+                    signed_sha256: Digest::sha256(&bytes).hex().to_owned(),
                     leaf: Arc::new(leaf),
                 },
             ))
@@ -267,7 +269,11 @@ impl Signer {
         sealed: Sealed,
         media_type: MediaType,
     ) -> Result<SignedEnvelope, SignerError> {
-        let Sealed { envelope, leaf } = sealed;
+        let Sealed {
+            envelope,
+            signed_sha256,
+            leaf,
+        } = sealed;
         let is_rotating = matches!(draft.profile.leaf, LeafPolicy::Rotating { .. });
         let answer = SignedEnvelope {
             job: draft.id,
@@ -296,6 +302,7 @@ impl Signer {
             leaf_sha256: leaf.fingerprints[0].clone(),
             shares_leaf: is_rotating && draft.kind == JobKind::Notary,
             envelope_sha256: Some(Digest::sha256(&answer.envelope).hex().to_owned()),
+            signed_sha256: Some(signed_sha256),
             status: JobStatus::Succeeded,
             revocation: None,
         };
@@ -322,9 +329,9 @@ impl Leaf {
 
 fn notary_envelope(
     draft: &Draft,
-    leaf: &Leaf,
+    leaf: Arc<Leaf>,
     target: TargetArtifact,
-) -> Result<Vec<u8>, SignerError> {
+) -> Result<Sealed, SignerError> {
     let unsigned = UnsignedEnvelope::new(EnvelopeRequest {
         target,
         scheme: SigningScheme::SigningAuthority,
@@ -336,11 +343,13 @@ fn notary_envelope(
         aws: None,
     });
     let unsigned = unsigned.map_err(|error| SignerError::Internal(error.to_string()))?;
-    let value = leaf
-        .key
-        .sign(unsigned.signing_input())
-        .map_err(key_failed)?;
-    Ok(unsigned.assemble(value.as_ref()))
+    let bytes = unsigned.signing_input();
+    let value = leaf.key.sign(bytes).map_err(key_failed)?;
+    Ok(Sealed {
+        envelope: unsigned.assemble(value.as_ref()),
+        signed_sha256: Digest::sha256(bytes).hex().to_owned(),
+        leaf,
+    })
 }
 
 fn key_failed(error: CustodyError) -> SignerError {

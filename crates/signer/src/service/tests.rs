@@ -2,6 +2,7 @@
 //! when it is told to.
 
 mod custody;
+mod revocation;
 mod rules;
 
 use std::path::Path;
@@ -18,7 +19,8 @@ use crate::job::RevokedLeaf;
 use crate::job::{JobKind, JobStatus, SigningJob};
 use crate::profile::{Grants, LeafPolicy, ProfileSpec, ProfileStatus};
 use crate::records::{
-    Batch, ExpiryQuery, JobPage, JobQuery, LogHead, LogRecords, MemoryRecords, RecordsError,
+    Batch, Coverage, CoverageQuery, ExpiryQuery, JobPage, JobQuery, KeptRevocation, LeafName,
+    LogHead, LogRecords, MemoryRecords, RecordsError, RevocationRecords,
 };
 use crate::{AuthoritySubject, JobRevocation};
 use trust::tlog::{Hash, Node};
@@ -649,6 +651,31 @@ impl LogRecords for Bent {
     }
     async fn position_at(&self, time: OffsetDateTime) -> Result<u64, RecordsError> {
         self.kept.position_at(time).await
+    }
+}
+
+#[async_trait::async_trait]
+impl RevocationRecords for Bent {
+    async fn revocations(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<KeptRevocation>, RecordsError> {
+        self.kept.revocations(after, limit).await
+    }
+    async fn last_revocation(&self) -> Result<Option<KeptRevocation>, RecordsError> {
+        self.kept.last_revocation().await
+    }
+    async fn coverage(&self, query: &CoverageQuery) -> Result<Coverage, RecordsError> {
+        self.kept.coverage(query).await
+    }
+    async fn jobs_of_leaf(
+        &self,
+        leaf: &LeafName,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<SigningJob>, RecordsError> {
+        self.kept.jobs_of_leaf(leaf, from, limit).await
     }
 }
 

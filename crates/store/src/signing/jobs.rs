@@ -321,7 +321,7 @@ fn load(connection: &Connection, positions: &[u64]) -> Result<Vec<StoredJob>, St
     Ok(jobs)
 }
 
-fn stored(row: &Row<'_>) -> Result<StoredJob, StoreError> {
+pub(super) fn stored(row: &Row<'_>) -> Result<StoredJob, StoreError> {
     Ok(StoredJob {
         position: get_unsigned(row, 0)?,
         entry: row.get(1)?,
@@ -330,7 +330,7 @@ fn stored(row: &Row<'_>) -> Result<StoredJob, StoreError> {
 }
 
 /// Returns the first 64 bits of a digest as they lie in a column.
-fn target_key(target: &Digest) -> i64 {
+pub(super) fn target_key(target: &Digest) -> i64 {
     let begin = target.hex().get(..16).unwrap_or_default();
     u64::from_str_radix(begin, 16)
         .unwrap_or_default()

@@ -21,6 +21,7 @@ pub(crate) const SIGNER: Migrations = &[
     include_str!("../../migrations/signer_001.sql"),
     include_str!("../../migrations/signer_002.sql"),
     include_str!("../../migrations/signer_003.sql"),
+    include_str!("../../migrations/signer_004.sql"),
 ];
 
 /// Brings a database up to date, or refuses one that a newer version wrote.

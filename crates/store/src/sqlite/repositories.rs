@@ -9,8 +9,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use crate::StoreError;
 use crate::cache::Cache;
 use crate::repositories::{
-    BlobLinks, Inventory, InventoryRow, MAX_PAGE_ROWS, MAX_TAGS_AT_ONCE, ManifestRow, NewManifest,
-    Page, Repositories,
+    BlobLinks, Inventory, InventoryRow, MAX_PAGE_ROWS, MAX_PLACES, MAX_TAGS_AT_ONCE, ManifestRow,
+    NewManifest, Page, Place, Repositories,
 };
 use crate::sqlite::Database;
 use crate::sqlite::columns::{
@@ -194,6 +194,26 @@ impl Repositories for SqliteRepositories {
             .await
     }
 
+    async fn places(&self, digest: &Digest) -> Result<Vec<Place>, StoreError> {
+        let digest = digest.to_string();
+        self.database
+            .read(move |connection| {
+                let mut statement = connection.prepare_cached(
+                    "SELECT repositories.name, tags.name
+                     FROM repositories JOIN manifests ON manifests.repository_id = repositories.id
+                     LEFT JOIN tags ON tags.repository_id = repositories.id
+                         AND tags.digest = manifests.digest
+                     WHERE manifests.digest = ?1 ORDER BY repositories.name, tags.name LIMIT ?2",
+                )?;
+                let rows = statement.query(params![digest, signed(MAX_PLACES as u64)])?;
+                let rows: Vec<(RepositoryName, Option<Tag>)> = collect(rows, |row| {
+                    Ok((get_parsed(row, 0)?, get_optional_parsed(row, 1)?))
+                })?;
+                Ok(by_repository(rows))
+            })
+            .await
+    }
+
     async fn list(&self, page: &Page) -> Result<Vec<RepositoryName>, StoreError> {
         let page = page.clone();
         self.database
@@ -207,6 +227,20 @@ impl Repositories for SqliteRepositories {
             })
             .await
     }
+}
+
+fn by_repository(rows: Vec<(RepositoryName, Option<Tag>)>) -> Vec<Place> {
+    let mut places: Vec<Place> = Vec::new();
+    for (repository, tag) in rows {
+        match places.last_mut() {
+            Some(last) if last.repository == repository => last.tags.extend(tag),
+            _ => places.push(Place {
+                repository,
+                tags: tag.into_iter().collect(),
+            }),
+        }
+    }
+    places
 }
 
 #[async_trait]

@@ -5,7 +5,7 @@ use oci::{Descriptor, Digest, ImageManifest, Manifest, MediaType, RepositoryName
 
 use super::at;
 use crate::Store;
-use crate::repositories::{NewManifest, Page};
+use crate::repositories::{NewManifest, Page, Place};
 
 /// Runs the suite over a store without repositories.
 pub async fn repositories(store: &Store) {
@@ -15,6 +15,7 @@ pub async fn repositories(store: &Store) {
     referrers_are_filtered_and_ordered(store).await;
     blobs_are_given_out_only_where_linked(store).await;
     repositories_are_listed_in_pages(store).await;
+    a_manifest_is_found_wherever_it_lies(store).await;
     an_inventory_shows_everything_and_a_repository_can_end(store).await;
 }
 
@@ -63,6 +64,34 @@ async fn an_inventory_shows_everything_and_a_repository_can_end(store: &Store) {
     assert_eq!(gone.unwrap(), None);
     let again = store.inventory.remove_repository(&repository).await;
     assert!(!again.unwrap());
+}
+
+async fn a_manifest_is_found_wherever_it_lies(store: &Store) {
+    let manifest = artifact("in two places", None, None);
+    let places = async || store.repositories.places(manifest.digest()).await.unwrap();
+    assert_eq!(places().await, []);
+    for (repository, tags) in [
+        ("places/b", vec![]),
+        ("places/a", vec![tag("v2"), tag("v1")]),
+    ] {
+        let new = NewManifest {
+            repository: &name(repository),
+            manifest: &manifest,
+            digest: manifest.digest(),
+            tags: &tags,
+            at: at(1),
+        };
+        store.repositories.put_manifest(new).await.unwrap();
+    }
+    let place = |repository, tags| Place {
+        repository: name(repository),
+        tags,
+    };
+    let expected = [
+        place("places/a", vec![tag("v1"), tag("v2")]),
+        place("places/b", vec![]),
+    ];
+    assert_eq!(places().await, expected);
 }
 
 fn artifact(note: &str, artifact_type: Option<&str>, subject: Option<&Manifest>) -> Manifest {

@@ -3,8 +3,8 @@
 use oci::Digest;
 use store::SigningRecords;
 use store::signing::{
-    LogEntryRow, LogNodeRow, ProfileRow, RevokedLeafRow, SigningChange, SigningJobFilter,
-    SigningJobRow,
+    CoverageFilter, LogEntryRow, LogNodeRow, ProfileRow, RevocationRow, RevokedLeafRow,
+    SigningChange, SigningJobFilter, SigningJobRow,
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -58,6 +58,7 @@ async fn records_survive_reopening() {
     let change = SigningChange {
         profiles: vec![profile.clone()],
         leaves: vec![leaf.clone()],
+        revocations: Vec::new(),
         jobs,
         entries,
         nodes: vec![node(0), node(1)],
@@ -123,6 +124,129 @@ async fn a_page_looks_at_a_bounded_number_of_rows() {
     };
     let page = records.jobs(rare).await.unwrap();
     assert_eq!((page.jobs[0].position, page.next), (4999, None));
+}
+
+#[tokio::test]
+async fn revocations_are_kept_in_their_order_and_none_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = SigningRecords::open(&folder.path().join("records.sqlite")).unwrap();
+    assert_eq!(records.last_revocation().await.unwrap(), None);
+    let row = |sequence: u8| RevocationRow {
+        sequence: sequence.into(),
+        chain: [sequence; 32],
+        line: format!("line {sequence}"),
+    };
+    let put = async |rows: Vec<RevocationRow>| {
+        let change = SigningChange {
+            revocations: rows,
+            ..SigningChange::default()
+        };
+        records.put(change).await.is_ok()
+    };
+    assert!(put(vec![row(1), row(2)]).await);
+    assert!(put(vec![row(3)]).await);
+    // All of a change, or nothing of it.
+    assert!(!put(vec![row(4), row(3)]).await);
+    assert_eq!(records.last_revocation().await.unwrap(), Some(row(3)));
+    assert_eq!(records.revocations(1, 9).await.unwrap(), [row(2), row(3)]);
+    assert_eq!(records.revocations(0, 1).await.unwrap(), [row(1)]);
+}
+
+#[tokio::test]
+async fn what_a_revocation_would_cover_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = SigningRecords::open(&folder.path().join("records.sqlite")).unwrap();
+    let (mut jobs, entries): (Vec<_>, Vec<_>) = (0..6)
+        .map(|n| job(n, if n == 5 { "other" } else { "ci" }))
+        .unzip();
+    jobs[1].target = Digest::sha256(b"y");
+    jobs[2].profile_version = "KKKKKKKKKK".to_owned();
+    jobs[3].expires = at(10);
+    jobs[4].revocation = Some("{}".to_owned());
+    let change = SigningChange {
+        jobs,
+        entries,
+        ..SigningChange::default()
+    };
+    records.put(change).await.unwrap();
+    let all = CoverageFilter {
+        profile: Some("ci".to_owned()),
+        profile_version: None,
+        target: None,
+        from_position: 0,
+        now: at(10),
+    };
+    let x = CoverageFilter {
+        profile: None,
+        target: Some(Digest::sha256(b"x")),
+        ..all.clone()
+    };
+    let table = [
+        (all.clone(), (5, 3, 2), 1),
+        (
+            CoverageFilter {
+                from_position: 2,
+                ..all.clone()
+            },
+            (3, 1, 1),
+            1,
+        ),
+        (
+            CoverageFilter {
+                now: at(0),
+                ..all.clone()
+            },
+            (5, 4, 2),
+            1,
+        ),
+        (
+            CoverageFilter {
+                profile_version: Some("KKKKKKKKKK".to_owned()),
+                ..all.clone()
+            },
+            (1, 1, 1),
+            1,
+        ),
+        (x.clone(), (5, 3, 1), 2),
+        (
+            CoverageFilter {
+                profile: Some("other".to_owned()),
+                ..x
+            },
+            (1, 1, 1),
+            1,
+        ),
+        (
+            CoverageFilter {
+                profile: Some("none".to_owned()),
+                ..all
+            },
+            (0, 0, 0),
+            0,
+        ),
+    ];
+    for (filter, expected, profiles) in table {
+        let found = records.coverage(filter.clone()).await.unwrap();
+        let counts = (found.signatures, found.in_force, found.targets);
+        assert_eq!(
+            (counts, found.by_profile.len()),
+            (expected, profiles),
+            "{filter:?}"
+        );
+    }
+    let found = records.jobs_with("entry 3".to_owned(), 0, 9).await.unwrap();
+    assert_eq!(
+        found.iter().map(|job| job.position).collect::<Vec<_>>(),
+        [3]
+    );
+    assert_eq!(
+        records
+            .jobs_with("entry".to_owned(), 4, 9)
+            .await
+            .unwrap()
+            .len(),
+        2
+    );
 }
 
 /// A database of the version before the log keeps its jobs until they are imported.

@@ -94,6 +94,12 @@ impl ParsedAttestation {
         &self.payload_type
     }
 
+    /// Returns SHA-256 of the bytes that were signed, in hexadecimal.
+    pub fn signed_sha256(&self) -> String {
+        let message = pae(&self.payload_type, &self.payload);
+        Digest::sha256(&message).hex().to_owned()
+    }
+
     /// Returns the statement that the payload claims, for showing only.
     pub(crate) fn claimed_statement(&self) -> Option<VerifiedStatement> {
         statement(&self.payload).ok()

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use oci::MediaType;
+use oci::{Digest, MediaType};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -77,6 +77,7 @@ pub struct VerifiedEnvelope {
     chain: CertificateChain,
     has_timestamp: bool,
     target: TargetArtifact,
+    signed_sha256: String,
 }
 
 impl VerifiedEnvelope {
@@ -98,6 +99,11 @@ impl VerifiedEnvelope {
     /// Returns whether a timestamp token is there.
     pub fn has_timestamp(&self) -> bool {
         self.has_timestamp
+    }
+
+    /// Returns SHA-256 of the bytes that were signed, in hexadecimal.
+    pub fn signed_sha256(&self) -> &str {
+        &self.signed_sha256
     }
 
     /// Returns what was signed.
@@ -189,6 +195,7 @@ impl ParsedEnvelope {
             chain: self.chain,
             has_timestamp: self.has_timestamp,
             target,
+            signed_sha256: Digest::sha256(&self.signing_input).hex().to_owned(),
         })
     }
 }

@@ -1,15 +1,20 @@
 //! The checks that follow integrity: who signed, when, until when, and is it revoked.
 
+use oci::Digest;
 use time::OffsetDateTime;
 
 use super::VerifyRequest;
+use crate::Certificate;
 use crate::SigningScheme;
 use crate::chain::{CertificateChain, check_valid_at};
 use crate::dsse::ParsedAttestation;
 use crate::encoding::rfc3339;
 use crate::jws::VerifiedEnvelope;
-use crate::outcome::{FailureCode, Refusal, Signer, VerificationAction, VerificationOutcome};
+use crate::outcome::{
+    FailureCode, Refusal, Signer, VerificationAction, VerificationOutcome, VerifiedStatement,
+};
 use crate::revocation::RevocationStatus;
+use crate::revocation::feed::{Questioned, signature_identity};
 use crate::trust_policy::{TrustStoreName, VerifyTimestamp};
 use crate::trust_store::StoreKind;
 
@@ -20,6 +25,9 @@ pub(super) struct Judged<'a> {
     signing_time: Option<OffsetDateTime>,
     expiry: Option<OffsetDateTime>,
     has_timestamp: bool,
+    signed_sha256: String,
+    /// What was signed: the target artifact, or the first subject of a statement.
+    target: Option<&'a Digest>,
 }
 
 impl<'a> Judged<'a> {
@@ -31,17 +39,24 @@ impl<'a> Judged<'a> {
             signing_time: Some(attributes.signing_time),
             expiry: attributes.expiry,
             has_timestamp: envelope.has_timestamp(),
+            signed_sha256: envelope.signed_sha256().to_owned(),
+            target: Some(&envelope.target().digest),
         }
     }
 
     /// An attestation has no attributes of its own: its leaf, made for one job, says until when.
-    pub(super) fn attestation(envelope: &'a ParsedAttestation) -> Self {
+    pub(super) fn attestation(
+        envelope: &'a ParsedAttestation,
+        statement: &'a VerifiedStatement,
+    ) -> Self {
         Self {
             chain: envelope.chain(),
             scheme: None,
             signing_time: None,
             expiry: Some(envelope.chain().leaf().not_after()),
             has_timestamp: false,
+            signed_sha256: envelope.signed_sha256(),
+            target: statement.subjects.first(),
         }
     }
 
@@ -184,8 +199,7 @@ impl<'a> Judged<'a> {
         let signed_at = self.signing_time.filter(|_| authority);
         let mut unknown = None;
         for (certificate, issuer) in self.chain.issued().rev() {
-            let evidence = request.revocation;
-            match evidence.status(certificate, issuer, signed_at, request.now) {
+            match self.revocation_status(request, (certificate, issuer), signed_at) {
                 RevocationStatus::Good => {}
                 RevocationStatus::Revoked { at, reason } => {
                     let (subject, at) = (certificate.subject(), rfc3339(at));
@@ -202,5 +216,31 @@ impl<'a> Judged<'a> {
             Some(problem) => Err(Refusal::new(FailureCode::RevocationUnknown, problem)),
             None => Ok(()),
         }
+    }
+
+    /// What an authority pushes about its leaves goes before lists.
+    fn revocation_status(
+        &self,
+        request: &VerifyRequest<'_>,
+        (certificate, issuer): (&Certificate, &Certificate),
+        signed_at: Option<OffsetDateTime>,
+    ) -> RevocationStatus {
+        let evidence = request.revocation;
+        let pushed = (certificate == self.chain.leaf()).then(|| {
+            // The leaf of an attestation is made for it, and begins when it is signed.
+            let is_attestation = self.scheme.is_none();
+            let begins = is_attestation.then(|| certificate.not_before());
+            let asked = Questioned {
+                identity: &signature_identity(&certificate.sha256(), &self.signed_sha256),
+                serial: &certificate.serial_number(),
+                profile: certificate.subject().common_name(),
+                target: self.target,
+                signed_at: signed_at.or(begins),
+            };
+            evidence.pushed_status(issuer, &asked, request.now)
+        });
+        pushed
+            .flatten()
+            .unwrap_or_else(|| evidence.status(certificate, issuer, signed_at, request.now))
     }
 }

@@ -13,6 +13,7 @@ mod chain;
 mod envelope;
 mod mutation;
 mod policy;
+mod pushed;
 mod revocation;
 mod signature;
 mod store;

@@ -79,6 +79,7 @@ async fn decide_here(args: &Args, file: &Path, context: &Context) -> Result<Deci
             policy: &trust_policy,
             store: &store,
             crls: &crls,
+            pushed: &[],
         },
         scope: &scope,
         contents: &gate_policy.content_types(),
