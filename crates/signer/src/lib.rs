@@ -58,7 +58,7 @@ pub use server::{SignerConfig, serve};
 pub use service::{
     AttestRequest, Clock, ExpiringJob, ExpiryPlace, FeedPage, Head, Preview, PreviewedJob,
     ProfileChange, ProvenEntry, Recorded, RevocationAnswer, RevocationOutcome, RevocationQuestion,
-    RevocationRequest, RevocationTarget, RuleStep, RuleTest, RuleTestResult, ServiceConfig, SignRequest, SignedEnvelope, Signer,
-    SignerError, StartError,
+    RevocationRequest, RevocationTarget, RuleStep, RuleTest, RuleTestResult, ServiceConfig,
+    SignRequest, SignedEnvelope, Signer, SignerError, StartError,
 };
 pub use validity::{Validity, ValidityUnit};

@@ -38,15 +38,17 @@ pub(super) async fn revoke(
 ) -> Result<ExitCode, CliError> {
     let control = context.control(None).await?;
     let answer = control.post("api/v1/revocations", request).await?;
-    done_or_pending(context, answer, |outcome: &RevocationOutcome| {
-        match outcome.changed {
+    done_or_pending(
+        context,
+        answer,
+        |outcome: &RevocationOutcome| match outcome.changed {
             true => format!(
                 "revoked {what}: {} signatures, from position {} of the log on\n",
                 outcome.signatures, outcome.from_position
             ),
             false => "that is revoked already\n".to_owned(),
-        }
-    })
+        },
+    )
 }
 
 /// Reads a moment.

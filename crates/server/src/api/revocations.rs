@@ -3,10 +3,10 @@
 mod feed;
 mod preview;
 
+use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::Router;
 use http::header;
 use serde::{Deserialize, Serialize};
 use signer::RevocationRequest;

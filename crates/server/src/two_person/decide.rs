@@ -93,7 +93,9 @@ pub(super) async fn takes_two(front: &Front, operation: &Operation) -> Result<bo
         }
         Operation::Revoke { revocation } => {
             let what = (revocation.target.clone(), revocation.from);
-            let covered = front.signer.preview_revocation(front_principal(), what, Vec::new());
+            let covered = front
+                .signer
+                .preview_revocation(front_principal(), what, Vec::new());
             let covered = covered.await?.coverage.by_profile;
             let names: Vec<String> = covered.into_keys().collect();
             Ok(everywhere || any_guarded(front, everywhere, &names).await?)

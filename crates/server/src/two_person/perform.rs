@@ -5,9 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::json;
-use signer::{
-    Principal, ProfileChange, RevocationOutcome, RevocationRequest, RevocationTarget,
-};
+use signer::{Principal, ProfileChange, RevocationOutcome, RevocationRequest, RevocationTarget};
 
 use super::{Operation, Stored, decide, record};
 use crate::api::{accounts, projects, signing};

@@ -24,6 +24,7 @@ impl Fixture {
             principal: dev(),
             profile: profile.parse().unwrap(),
             payload: trust::TargetArtifact::of(&target).to_payload(),
+            artifact: crate::Artifact::default(),
         };
         let signed = self.signer.sign(request).await.unwrap();
         Given { signed, target }
@@ -298,6 +299,7 @@ async fn attestations_are_covered_too() {
         profile: "ci".parse().unwrap(),
         payload_type: crate::payload::IN_TOTO_PAYLOAD_TYPE.to_owned(),
         payload: statement(),
+        artifact: crate::Artifact::default(),
     };
     let signed = fixture.signer.attest(request).await.unwrap();
     let job = fixture.job(&signed).await;
