@@ -94,6 +94,7 @@ impl Fixture {
                 statement: policy.statement("example/x").unwrap(),
                 store: &store,
                 revocation: &revocation,
+                log: None,
                 required_metadata: &BTreeMap::new(),
                 now: self.signer.now(),
             });
