@@ -9,6 +9,7 @@ mod control;
 mod copying;
 mod evidence;
 mod hostile;
+mod keys;
 mod login;
 mod reading;
 mod tls;
