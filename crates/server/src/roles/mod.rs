@@ -13,6 +13,7 @@ use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 use crate::observe::{LogFormat, init_log};
 use front::FrontSettings;
@@ -89,7 +90,7 @@ pub fn run(role: Role) -> anyhow::Result<()> {
 }
 
 fn read_settings() -> anyhow::Result<ChildSettings> {
-    let mut text = String::new();
+    let mut text = Zeroizing::new(String::new());
     std::io::stdin()
         .take(MAX_SETTINGS_BYTES)
         .read_to_string(&mut text)

@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 use super::folders::Folders;
 use crate::roles::{ChildSettings, Role};
@@ -49,7 +50,8 @@ pub enum ChildError {
 /// A role and how its process is started.
 pub(super) struct Child {
     role: Role,
-    settings: Vec<u8>,
+    /// Secrets among them: wiped when the supervisor ends.
+    settings: Zeroizing<Vec<u8>>,
     ids: Option<(u32, u32)>,
     home: PathBuf,
     pid_file: PathBuf,
@@ -80,7 +82,7 @@ impl Child {
         };
         Self {
             role,
-            settings: serde_json::to_vec(settings).unwrap_or_default(),
+            settings: Zeroizing::new(serde_json::to_vec(settings).unwrap_or_default()),
             ids,
             home: home.clone(),
             pid_file: folders.data.join(format!("{role}.pid")),
