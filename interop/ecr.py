@@ -11,6 +11,8 @@ from botocore.exceptions import ClientError
 
 from harness import Failed
 
+NUMBER = "111122223333"
+REGION = "us-east-1"
 REPOSITORY = "ecr/app"
 PROFILE = "ecr_push"
 WAIT_SECONDS = 30
@@ -18,7 +20,7 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 def ecr_pairs(world, results):
-    """`world` is that of aws.py: `endpoint`, `registry`, `key`, `ca`, `number` and `region` of a server with TLS."""
+    """`world` is that of aws.py: a server with TLS under a name of its own."""
     ecr = client(world)
     login(world)
 
@@ -156,7 +158,7 @@ def ecr_pairs(world, results):
 
     def verified():
         world.api("POST", "profiles", {"name": "ecr_plain", "validity": "7 days", "grants": {"accounts": ["admin"]}})
-        arn = f"arn:aws:signer:{world.region}:{world.number}:/signing-profiles/ecr_plain"
+        arn = f"arn:aws:signer:{REGION}:{NUMBER}:/signing-profiles/ecr_plain"
         ecr.put_signing_configuration(signingConfiguration={"rules": [{"signingProfileArn": arn}]})
         digest = push(world, "ecr/plain:v1", "plain")
         image = {"repositoryName": "ecr/plain", "imageId": {"imageDigest": digest}}
@@ -189,7 +191,7 @@ def ecr_pairs(world, results):
 
     def not_granted():
         world.api("POST", "profiles", {"name": "ecr_others", "validity": "7 days", "grants": {"accounts": ["nobody"]}})
-        arn = f"arn:aws:signer:{world.region}:{world.number}:/signing-profiles/ecr_others"
+        arn = f"arn:aws:signer:{REGION}:{NUMBER}:/signing-profiles/ecr_others"
         ecr.put_signing_configuration(signingConfiguration={"rules": [{"signingProfileArn": arn}]})
         digest = push(world, "ecr/denied:v1", "denied")
         image = {"repositoryName": "ecr/denied", "imageId": {"imageDigest": digest}}
@@ -201,7 +203,7 @@ def ecr_pairs(world, results):
 
 
 def client(world):
-    config = Config(retries={"max_attempts": 1, "mode": "standard"}, region_name=world.region)
+    config = Config(retries={"max_attempts": 1, "mode": "standard"}, region_name=REGION)
     return boto3.client(
         "ecr", endpoint_url=world.endpoint, verify=str(world.ca), config=config,
         aws_access_key_id=world.key["accessKeyId"], aws_secret_access_key=world.key["secretAccessKey"],
