@@ -14,8 +14,8 @@ use crate::StoreError;
 use crate::repositories::MAX_PAGE_ROWS;
 use crate::sqlite::columns::{collect, first, get_unsigned, micros, signed};
 
-/// The most rows that are looked at for one page: a few milliseconds.
-const MAX_SCANNED_ROWS: u64 = 4096;
+/// The most rows that are looked at for one page: about a millisecond.
+const MAX_SCANNED_ROWS: u64 = 2048;
 
 /// A signing job as it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]

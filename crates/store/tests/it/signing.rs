@@ -111,7 +111,7 @@ async fn a_page_looks_at_a_bounded_number_of_rows() {
         ..SigningJobFilter::default()
     };
     let page = records.jobs(filter.clone()).await.unwrap();
-    assert_eq!((page.jobs.len(), page.next), (0, Some(4095)));
+    assert_eq!((page.jobs.len(), page.next), (0, Some(2047)));
     filter.positions.0 = 4096;
     let page = records.jobs(filter.clone()).await.unwrap();
     assert_eq!((page.jobs.len(), page.next), (0, None));
