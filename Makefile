@@ -2,7 +2,7 @@
 CARGO ?= cargo
 BIN    = target/debug/countersign
 
-.PHONY: demo test interop bench lint build report
+.PHONY: demo test interop interop-aws bench lint build report
 
 demo: ## the reference workflow, end to end, on this machine
 	@scripts/require.sh demo
@@ -18,6 +18,12 @@ interop: ## the real notation, oras, skopeo, buildah, podman, docker-registry an
 	@$(CARGO) build --quiet --package countersign
 	@interop/revocation.py
 	@interop/run.sh
+	@interop/aws.sh
+
+interop-aws: ## boto3, the AWS command line, and the AWS Signer plugin under notation
+	@scripts/require.sh interop
+	@$(CARGO) build --quiet --package countersign
+	@interop/aws.sh
 
 bench: ## figures beside the peers, as ratios; writes target/bench.json and target/bench-revocation.json
 	@scripts/require.sh bench

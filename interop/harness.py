@@ -27,6 +27,14 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def answers(url, context):
+    try:
+        with urllib.request.urlopen(url, timeout=2, context=context) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
 class World:
     """A temporary folder with a Countersign server, Debian's docker-registry, and everyone's configuration."""
 
@@ -66,7 +74,7 @@ class World:
         return done.stdout if expect is not None else done
 
     def start(self, name, *command, ready, context=None):
-        """Starts a server and waits until `ready` answers 200; `context` is whom to trust where that is TLS."""
+        """Starts a server and waits until `ready`, a function or an address, says that it is; `context` is whom to trust where that is TLS."""
         log = open(self.dir / f"{name}.log", "wb")
         process = subprocess.Popen(
             [str(part) for part in command], stdout=log, stderr=log, env=self.environment, start_new_session=True
@@ -76,12 +84,9 @@ class World:
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 break
-            try:
-                with urllib.request.urlopen(ready, timeout=2, context=context) as answer:
-                    if answer.status == 200:
-                        return process
-            except OSError:
-                time.sleep(0.05)
+            if ready() if callable(ready) else answers(ready, context):
+                return process
+            time.sleep(0.05)
         text = (self.dir / f"{name}.log").read_text(errors="replace")[-SHOWN_CHARACTERS:]
         raise SystemExit(f"{name} did not become ready\n{text}")
 
@@ -125,7 +130,7 @@ class Results:
 
     def __init__(self, only):
         self.only = only
-        self.passed = self.failed = 0
+        self.passed = self.failed = self.skipped = 0
 
     def pair(self, name, check):
         if self.only and self.only not in name:
@@ -140,6 +145,12 @@ class Results:
             self.passed += 1
             print(f"ok      {name}  ({time.monotonic() - started:.1f} s)", flush=True)
 
+    def skip(self, name, reason):
+        if not self.only or self.only in name:
+            self.skipped += 1
+            print(f"skipped {name}: {reason}", flush=True)
+
     def finish(self):
-        print(f"\n{self.passed} passed, {self.failed} failed")
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        print(f"\n{self.passed} passed, {self.failed} failed{skipped}")
         sys.exit(1 if self.failed or not self.passed else 0)

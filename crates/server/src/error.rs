@@ -156,9 +156,19 @@ impl ApiError {
         self.kind
     }
 
+    /// Returns the stable code.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// Returns what the caller is told.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// Returns the message, the hint, and what is for the log alone.
+    pub(crate) fn into_parts(self) -> (String, Option<String>, Option<String>) {
+        (self.message, self.hint, self.internal)
     }
 
     /// Writes the internal text to the log; the request id is a field of the current span.

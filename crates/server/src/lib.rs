@@ -24,7 +24,6 @@ mod git;
 pub mod oidc;
 pub mod proxy;
 pub mod source;
-pub mod throttle;
 pub mod transparency;
 pub mod two_person;
 pub mod witness;

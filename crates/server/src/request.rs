@@ -17,10 +17,19 @@ use crate::state::Front;
 /// The header that carries the request's id back to the client.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The id of a request, as an extension of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestId(pub(crate) Uuid);
+
 /// Gives the request an id, runs it in a span, counts it and logs one line.
-pub(crate) async fn observe(State(front): State<Front>, request: Request, next: Next) -> Response {
+pub(crate) async fn observe(
+    State(front): State<Front>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
     let id = Uuid::new_v4();
+    request.extensions_mut().insert(RequestId(id));
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let span = tracing::info_span!("request", %id, %method, path);

@@ -269,6 +269,7 @@ mod tests {
             folder: folder.to_owned(),
             signer_socket: folder.join("signer.sock"),
             worker_token_hash: None,
+            aws: crate::aws::AwsSettings::for_tests(),
         })
     }
 

@@ -8,6 +8,7 @@ use store::Store;
 use tokio::sync::broadcast;
 
 use crate::auth::Authenticator;
+use crate::aws::{Aws, AwsSettings};
 use crate::control::Control;
 use crate::observe::Metrics;
 use crate::revocations::Revocations;
@@ -37,10 +38,10 @@ pub struct FrontState {
     pub signer: signer::SignerClient,
     /// The log as it is published.
     pub transparency: Transparency,
-    /// How many signatures a second each caller may ask for.
-    pub signing_rate: crate::api::signing::SigningRate,
     /// The keys of issuers of workload identities.
     pub issuer_keys: crate::oidc::KeyCache,
+    /// Access keys and what else the AWS face remembers.
+    pub aws: Aws,
     /// Counters.
     pub metrics: Metrics,
     /// Tells what happened in the registry, after it was made durable.
@@ -63,6 +64,8 @@ pub struct FrontParts {
     pub signer_socket: PathBuf,
     /// The SHA-256 of the worker's token, if a worker may connect.
     pub worker_token_hash: Option<String>,
+    /// Account number, region and sealing key of the AWS face.
+    pub aws: AwsSettings,
 }
 
 impl FrontState {
@@ -76,8 +79,8 @@ impl FrontState {
             signer: signer::SignerClient::connect(&parts.signer_socket),
             signer_socket: parts.signer_socket,
             transparency: Transparency::default(),
-            signing_rate: crate::api::signing::SigningRate::default(),
             issuer_keys: crate::oidc::KeyCache::default(),
+            aws: Aws::new(parts.aws),
             metrics: Metrics::new(),
             events: broadcast::Sender::new(EVENT_BACKLOG),
             revocations: Revocations::default(),

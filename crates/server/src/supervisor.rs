@@ -12,11 +12,18 @@ use tokio::sync::watch;
 
 mod child;
 mod folders;
+mod installation;
+mod tls;
 
 pub use child::ChildError;
 pub use folders::FolderError;
+pub use installation::{InstallationError, InstallationOptions};
+pub use tls::OwnTlsError;
 
 use crate::auth::{NewToken, SecretError, hash_token};
+use crate::aws::accounts::SEALING_PURPOSE;
+use crate::aws::{AwsSettings, SealingKey};
+use crate::clock;
 use crate::custody::{AwsEnvironment, CustodyChoice, CustodyLoadError, CustodySettings};
 use crate::listen::{ListenError, TlsFiles, check_address};
 use crate::observe::LogFormat;
@@ -37,6 +44,8 @@ pub struct ServeOptions {
     pub public_url: Option<String>,
     /// The files of the TLS certificate and its key.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// The host name that the server makes a TLS certificate for by itself.
+    pub tls_self_signed: Option<String>,
     /// Where the secret that unlocks the signing keys comes from.
     pub unlock: signer::custody::UnlockSource,
     /// Where the signing keys lie.
@@ -47,6 +56,10 @@ pub struct ServeOptions {
     pub authority: AuthorityOptions,
     /// The witnesses that are asked to cosign the log's checkpoints.
     pub witnesses: Vec<client::witness::WitnessAddress>,
+    /// What was chosen of the account number and the region.
+    pub installation: InstallationOptions,
+    /// How many requests a second each account number may make in AWS's way.
+    pub aws_requests_per_second: u32,
     /// How the log is written.
     pub log_format: LogFormat,
     /// What is logged.
@@ -63,12 +76,21 @@ pub enum ServeError {
     /// The data folder cannot be used.
     #[error(transparent)]
     Folder(#[from] FolderError),
+    /// The server's own TLS certificate cannot be made.
+    #[error(transparent)]
+    OwnTls(#[from] OwnTlsError),
+    /// The account number and region are not known.
+    #[error(transparent)]
+    Installation(#[from] InstallationError),
     /// There is no unlocking secret.
     #[error(transparent)]
     Unlock(#[from] signer::custody::UnlockError),
     /// Where the keys lie cannot be used.
     #[error(transparent)]
     Custody(#[from] CustodyLoadError),
+    /// No key could be derived from the unlocking secret.
+    #[error("cannot derive the key that access keys are sealed under")]
+    Derive(#[source] signer::custody::SealError),
     /// The system gave no randomness for a token.
     #[error("no token could be made")]
     Secret(#[from] SecretError),
@@ -88,11 +110,21 @@ pub enum ServeError {
 /// # Errors
 /// [`ServeError`], before anything listens, or when a role cannot start at all.
 pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
-    let tls = load_tls(&options)?;
+    let mut tls = load_tls(&options)?;
     let listen = choose_port(options.listen)?;
     let folders = Folders::prepare(&options.data)?;
+    if let Some(host) = &options.tls_self_signed {
+        let (files, root) = tls::open(&folders.data, host, clock::now())?;
+        tracing::info!(
+            "made the TLS certificate for `{}`; clients must trust `{}`",
+            signer::tls::host_names(host).join("`, `"),
+            root.display()
+        );
+        tls = Some(files);
+    }
     let unlock = load_unlock(&options, &folders)?;
     let custody = options.custody.load(&folders.data, &options.aws)?;
+    let aws = aws_settings(&options, &folders, &unlock)?;
     let first_token = first_token(&folders)?;
     let worker_token = secret_in(&folders.worker.join("token"))?;
     let plan = Plan {
@@ -100,6 +132,7 @@ pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
         tls,
         unlock,
         custody,
+        aws,
         first_token,
         worker_token,
         options,
@@ -115,7 +148,8 @@ pub fn is_root() -> bool {
 }
 
 fn load_tls(options: &ServeOptions) -> Result<Option<TlsFiles>, ListenError> {
-    check_address(options.listen, options.tls.is_some())?;
+    let has_tls = options.tls.is_some() || options.tls_self_signed.is_some();
+    check_address(options.listen, has_tls)?;
     let Some((certificate, key)) = &options.tls else {
         return Ok(None);
     };
@@ -142,6 +176,22 @@ fn load_unlock(options: &ServeOptions, folders: &Folders) -> Result<String, Serv
     tracing::info!("{}", options.unlock.describe());
     let secret = options.unlock.load(&folders.data)?;
     Ok(secret.expose().to_owned())
+}
+
+/// Returns what the front's AWS face is started with; the secret itself never reaches the front.
+fn aws_settings(
+    options: &ServeOptions,
+    folders: &Folders,
+    unlock: &str,
+) -> Result<AwsSettings, ServeError> {
+    let installation = installation::open(&folders.data, &options.installation)?;
+    let secret = signer::custody::UnlockSecret::parse(unlock.as_bytes().to_vec())?;
+    let key = secret.derive(SEALING_PURPOSE, signer::custody::KdfCost::DEFAULT);
+    Ok(AwsSettings {
+        installation,
+        sealing_key: SealingKey::new(&*key.map_err(ServeError::Derive)?),
+        requests_per_second: options.aws_requests_per_second,
+    })
 }
 
 /// Returns the administrator's token at the first start, which is every start until the front was
@@ -180,6 +230,7 @@ struct Plan {
     tls: Option<TlsFiles>,
     unlock: String,
     custody: CustodySettings,
+    aws: AwsSettings,
     first_token: Option<String>,
     worker_token: String,
 }
@@ -261,6 +312,7 @@ impl Plan {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            aws: self.aws.clone(),
             first_token: self.first_token.clone(),
         }
     }
@@ -276,6 +328,7 @@ impl Plan {
             public_url: self.public_url(),
             authority: self.options.authority.clone(),
             custody: self.custody.clone(),
+            installation: self.aws.installation.clone(),
         }
     }
 
@@ -299,7 +352,11 @@ impl Plan {
 
     fn public_url(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let own = || format!("{scheme}://{}", self.reachable());
+        let port = self.listen.port();
+        let own = || match &self.options.tls_self_signed {
+            Some(host) => format!("{scheme}://{host}:{port}"),
+            None => format!("{scheme}://{}", self.reachable()),
+        };
         self.options.public_url.clone().unwrap_or_else(own)
     }
 

@@ -22,7 +22,7 @@ use store::StoreError;
 use store::documents::DocumentKey;
 use time::{Duration, OffsetDateTime};
 
-pub(crate) use decide::{guard_credentials, is_required};
+pub(crate) use decide::{guard_credentials, guard_profile, is_required};
 pub use operation::Operation;
 
 use crate::auth::Caller;

@@ -139,6 +139,7 @@ fn bare_rate<W: FnMut()>(threads: usize, prepare: impl Fn() -> W + Sync) -> f64 
 async fn open(folder: &std::path::Path) -> Result<Arc<Signer>, Box<dyn std::error::Error>> {
     std::fs::create_dir_all(folder.join("data"))?;
     let config = ServiceConfig {
+        installation: signer::Installation::default(),
         authority: AuthorityConfig {
             folder: folder.join("data/keys"),
             subject: AuthoritySubject::default(),
@@ -168,6 +169,8 @@ async fn job_rate(
         platform: SigningPlatform::default(),
         validity: "7 days".parse()?,
         leaf,
+        dialect: signer::Dialect::default(),
+        owner: None,
         grants: Grants {
             accounts,
             ..Grants::default()
@@ -197,6 +200,7 @@ async fn call(signer: Arc<Signer>, name: &'static str, count: Arc<AtomicU64>, st
     let request = SignRequest {
         principal: Principal::account("bench"),
         profile: name.parse().expect("a profile name"),
+        owner: None,
         payload: target.to_string().into_bytes(),
         artifact: Default::default(),
     };

@@ -362,7 +362,7 @@ fn not_after(certificate: &Certificate) -> OffsetDateTime {
     OffsetDateTime::UNIX_EPOCH + since_epoch.to_unix_duration()
 }
 
-fn pem(der: &[u8]) -> String {
+pub(crate) fn pem(der: &[u8]) -> String {
     let encoded = der::pem::encode_string("CERTIFICATE", der::pem::LineEnding::LF, der);
     encoded.expect("a certificate is far below the limit of a PEM encoding")
 }

@@ -23,11 +23,12 @@ use tokio::sync::{mpsc, oneshot};
 use crate::authority::AuthoritySubject;
 use crate::job::{JobId, SigningJob};
 use crate::principal::Principal;
-use crate::profile::{ProfileName, ProfileSpec, SigningProfile};
+use crate::profile::{PermissionChange, ProfileName, ProfileSpec, SigningProfile, TagChange};
 use crate::protocol::{self, Failure, FailureKind, FrameError, Numbered, Request, Response};
 use crate::server::REQUEST_TIMEOUT;
 use crate::service::{
-    AttestRequest, ProfileChange, RuleTest, RuleTestResult, SignRequest, SignedEnvelope,
+    AttestRequest, JobFilter, JobListing, ProfileChange, RevokedParts, RuleTest, RuleTestResult,
+    SignRequest, SignedEnvelope, StatusQuestion,
 };
 
 /// How many connections are kept. One carries many requests; a second lets both sides parse on
@@ -142,6 +143,7 @@ impl SignerClient {
         let SignRequest {
             principal,
             profile,
+            owner,
             payload,
             artifact,
         } = request;
@@ -149,12 +151,73 @@ impl SignerClient {
             .call(&Request::Sign {
                 principal,
                 profile,
+                owner,
                 payload,
                 artifact,
             })
             .await?
         {
             Response::Signed(signed) => Ok(signed),
+            _ => Err(SignerClientError::Unexpected),
+        }
+    }
+
+    /// Adds or removes a permission of a profile, if its permissions are still at a revision.
+    pub async fn change_permissions(
+        &self,
+        principal: Principal,
+        name: ProfileName,
+        (change, revision): (PermissionChange, Option<String>),
+    ) -> Result<SigningProfile, SignerClientError> {
+        let request = Request::ChangePermissions {
+            principal,
+            name,
+            change,
+            revision,
+        };
+        match self.call(&request).await? {
+            Response::Profile(profile) => Ok(profile),
+            _ => Err(SignerClientError::Unexpected),
+        }
+    }
+
+    /// Sets and removes tags of a profile.
+    pub async fn change_tags(
+        &self,
+        principal: Principal,
+        name: ProfileName,
+        change: TagChange,
+    ) -> Result<SigningProfile, SignerClientError> {
+        let request = Request::ChangeTags {
+            principal,
+            name,
+            change,
+        };
+        match self.call(&request).await? {
+            Response::Profile(profile) => Ok(profile),
+            _ => Err(SignerClientError::Unexpected),
+        }
+    }
+
+    /// Returns a page of jobs, the newest first.
+    pub async fn list_jobs(
+        &self,
+        principal: Principal,
+        filter: JobFilter,
+    ) -> Result<JobListing, SignerClientError> {
+        match self.call(&Request::Jobs { principal, filter }).await? {
+            Response::Jobs(listing) => Ok(listing),
+            _ => Err(SignerClientError::Unexpected),
+        }
+    }
+
+    /// Returns what of a signature was revoked.
+    pub async fn revoked_parts(
+        &self,
+        question: StatusQuestion,
+    ) -> Result<RevokedParts, SignerClientError> {
+        match self.call(&Request::RevokedParts(question)).await? {
+            Response::RevokedParts(parts) => Ok(parts),
             _ => Err(SignerClientError::Unexpected),
         }
     }

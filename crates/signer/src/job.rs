@@ -132,6 +132,10 @@ pub struct SigningJob {
     pub leaf_serial: String,
     /// The SHA-256 fingerprint of the leaf, in hexadecimal.
     pub leaf_sha256: String,
+    /// The SHA-384 of the leaf's to-be-signed part, in hexadecimal: what AWS's clients ask about.
+    /// In the dialect of AWS only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaf_tbs_sha384: Option<String>,
     /// Whether other jobs were signed with the same leaf.
     pub shares_leaf: bool,
     /// The SHA-256 of the envelope, in hexadecimal; unknown for jobs of a time before the log.

@@ -34,6 +34,7 @@ pub mod server;
 pub mod witness;
 
 pub mod confine;
+pub mod tls;
 
 pub use acceptance::Acceptance;
 pub use account::{AccountNumber, AccountNumberError, Arn, ArnKind, Installation};
@@ -46,8 +47,9 @@ pub use payload::RefusedPayload;
 pub use principal::{Denial, Principal, PrincipalKind, Workload};
 pub use profile::rules::{Artifact, Rule, RuleId, Rules, Unknown};
 pub use profile::{
-    Grants, LeafPolicy, ProfileName, ProfileRevocation, ProfileSpec, ProfileStatus,
-    SigningPlatform, SigningPlatformError, SigningProfile,
+    Dialect, Grants, LeafPolicy, PermissionChange, PermissionError, PermittedAction, ProfileName,
+    ProfilePermission, ProfileRevocation, ProfileSpec, ProfileStatus, SigningPlatform,
+    SigningPlatformError, SigningProfile, TagChange,
 };
 pub use records::{
     Batch, Coverage, CoverageQuery, ExpiryQuery, JobPage, JobQuery, KeptRevocation, LeafName,
@@ -56,9 +58,10 @@ pub use records::{
 };
 pub use server::{SignerConfig, serve};
 pub use service::{
-    AttestRequest, Clock, ExpiringJob, ExpiryPlace, FeedPage, Head, Preview, PreviewedJob,
-    ProfileChange, ProvenEntry, Recorded, RevocationAnswer, RevocationOutcome, RevocationQuestion,
-    RevocationRequest, RevocationTarget, RuleStep, RuleTest, RuleTestResult, ServiceConfig,
-    SignRequest, SignedEnvelope, Signer, SignerError, StartError,
+    AttestRequest, Clock, ExpiringJob, ExpiryPlace, FeedPage, Head, JobFilter, JobListing, Preview,
+    PreviewedJob, ProfileChange, ProvenEntry, Recorded, RevocationAnswer, RevocationOutcome,
+    RevocationQuestion, RevocationRequest, RevocationTarget, RevokedParts, RuleStep, RuleTest,
+    RuleTestResult, ServiceConfig, SignRequest, SignedEnvelope, Signer, SignerError, StartError,
+    StatusQuestion,
 };
 pub use validity::{Validity, ValidityUnit};

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::account::AccountNumber;
 use crate::profile::ProfileName;
 use crate::profile::rules::{NearMiss, Quota, RuleId, Unknown};
 
@@ -43,6 +44,9 @@ pub struct Workload {
 pub struct Principal {
     /// The account.
     pub account: String,
+    /// The account number that it speaks for, when it signed its request the way of AWS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<AccountNumber>,
     /// The pipeline, when the caller is a run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<String>,
@@ -72,6 +76,7 @@ impl Principal {
     pub fn account(name: &str) -> Self {
         Self {
             account: name.to_owned(),
+            number: None,
             pipeline: None,
             run: None,
             workload: None,
@@ -223,6 +228,12 @@ pub enum Denial {
          has another version"
     )]
     VersionRevoked(ProfileName, String),
+    /// The profile of this name belongs to another account number.
+    #[error(
+        "profile `{0}` belongs to another account number: a name is one certificate subject, so \
+         choose another"
+    )]
+    AnothersProfile(ProfileName),
     /// Only an administrator may do this.
     #[error("account `{account}` may not {action}: only an administrator may")]
     AdministratorsOnly {
@@ -254,6 +265,7 @@ impl Denial {
             Self::Canceled(_) => "profile-canceled",
             Self::Revoked(_) => "profile-revoked",
             Self::VersionRevoked(..) => "profile-version-revoked",
+            Self::AnothersProfile(_) => "profile-of-another-number",
             Self::AdministratorsOnly { .. } => "administrators-only",
             Self::OthersSignature { .. } => "signature-of-another-account",
         }

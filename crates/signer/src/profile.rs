@@ -5,20 +5,27 @@
 //! a canceled profile can be put again (its signatures never stopped being valid); a revoked one
 //! never comes back.
 
+mod permissions;
 pub mod rules;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
 
+use crate::account::AccountNumber;
 use crate::custody::KeyAlgorithm;
 use crate::principal::{Denial, Principal};
 use crate::validity::Validity;
 use rules::{Decision, Rule, RuleDenial, RuleId, RuleRequest, Rules};
+
+pub use permissions::{
+    MAX_PERMISSIONS, MAX_TAGS, PermissionChange, PermissionError, PermittedAction,
+    ProfilePermission, TagChange,
+};
 
 /// The longest list of accounts or of pipelines in one profile's grants. The whole profile must
 /// fit into one frame of the protocol.
@@ -165,6 +172,19 @@ pub enum LeafPolicy {
     },
 }
 
+/// What an envelope carries beside what the specification asks for, and so whose verifiers can
+/// learn of a revocation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dialect {
+    /// Nothing: every verifier of the Notary Project reads it.
+    #[default]
+    Plain,
+    /// The plugin and the two critical attributes of AWS Signer: its Notation plugin verifies it
+    /// against our endpoint.
+    Aws,
+}
+
 /// Who may use a profile.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -242,6 +262,13 @@ pub struct ProfileSpec {
     /// Which leaf signs.
     #[serde(default)]
     pub leaf: LeafPolicy,
+    /// What its envelopes carry.
+    #[serde(default)]
+    pub dialect: Dialect,
+    /// The account number that it belongs to; that of the installation, or its present owner, when
+    /// absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<AccountNumber>,
     /// Who may use it.
     #[serde(default)]
     pub grants: Grants,
@@ -265,6 +292,17 @@ pub enum ProfileSpecError {
         "profile `{0}` signs with RSA, whose keys take too long to make: give it a rotating leaf"
     )]
     RsaLeaf(ProfileName),
+    /// The dialect of AWS Signer asks for a rotating leaf.
+    #[error(
+        "profile `{0}` is of the dialect `aws`, whose signatures are revoked by job and not by \
+         certificate: give it a rotating leaf"
+    )]
+    DialectLeaf(ProfileName),
+    /// The dialect of AWS Signer asks for one of its names.
+    #[error(
+        "profile `{0}` is of the dialect `aws`: its name may hold letters, digits and `_` only"
+    )]
+    DialectName(ProfileName),
     /// There are too many grants.
     #[error("profile `{0}` is granted to more than {MAX_GRANTS} {1}")]
     TooManyGrants(ProfileName, &'static str),
@@ -290,6 +328,14 @@ impl ProfileSpec {
         }
         if !self.rules.is_empty() && self.grants != Grants::default() {
             return Err(ProfileSpecError::RulesAndGrants(self.name.clone()));
+        }
+        if self.dialect == Dialect::Aws {
+            if self.leaf == LeafPolicy::PerJob {
+                return Err(ProfileSpecError::DialectLeaf(self.name.clone()));
+            }
+            if self.name.as_str().contains('-') {
+                return Err(ProfileSpecError::DialectName(self.name.clone()));
+            }
         }
         let lists = [
             ("accounts", &self.grants.accounts),
@@ -326,6 +372,12 @@ pub struct SigningProfile {
     pub validity: Validity,
     /// Which leaf signs.
     pub leaf: LeafPolicy,
+    /// What its envelopes carry.
+    #[serde(default)]
+    pub dialect: Dialect,
+    /// The account number that it belongs to; that of the installation when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<AccountNumber>,
     /// Who may use it.
     pub grants: Grants,
     /// Who may sign what with it; then there are no grants.
@@ -334,6 +386,15 @@ pub struct SigningProfile {
     /// Whether changing, canceling and revoking it takes two administrators.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub two_person: bool,
+    /// What other account numbers may do with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub permissions: Vec<ProfilePermission>,
+    /// Changes with the permissions; empty while there never were any.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub revision_id: String,
+    /// Names and values that people gave it; they change no version.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
     /// Whether it signs.
     pub status: ProfileStatus,
     /// When its first version was made.
@@ -384,9 +445,14 @@ impl SigningProfile {
             platform: spec.platform,
             validity: spec.validity,
             leaf: spec.leaf,
+            dialect: spec.dialect,
+            owner: spec.owner,
             grants: spec.grants,
             rules: spec.rules,
             two_person: spec.two_person,
+            permissions: Vec::new(),
+            revision_id: String::new(),
+            tags: BTreeMap::new(),
             status: ProfileStatus::Active,
             created_at: now,
             versions: Vec::new(),
@@ -404,6 +470,8 @@ impl SigningProfile {
             grants: self.grants.clone(),
             rules: self.rules.clone(),
             two_person: self.two_person,
+            dialect: self.dialect,
+            owner: self.owner,
         }
     }
 
@@ -413,6 +481,8 @@ impl SigningProfile {
             && self.platform == spec.platform
             && self.validity == spec.validity
             && self.leaf == spec.leaf
+            && self.dialect == spec.dialect
+            && spec.owner.is_none_or(|owner| self.owner == Some(owner))
             && self.grants == spec.grants
             && self.rules == spec.rules
             && self.two_person == spec.two_person
@@ -448,6 +518,10 @@ impl SigningProfile {
         let decision = rules::decide(&self.rules_in_force(), request, used);
         match decision {
             Decision::Allowed(rule) => self.signs().map(|()| rule),
+            // A permission adds to the rules, and cannot help against one that denies.
+            Decision::Denied(RuleDenial::NoMatch(_)) if self.lets_sign(request.principal) => {
+                self.signs().map(|()| RuleId::permission())
+            }
             Decision::Denied(denial) => Err(self.denial(denial, request.principal.clone())),
         }
     }
@@ -508,6 +582,8 @@ mod tests {
             platform: SigningPlatform::default(),
             validity: "7 days".parse().unwrap(),
             leaf: LeafPolicy::PerJob,
+            dialect: Dialect::default(),
+            owner: None,
             grants: Grants {
                 accounts: owned(accounts),
                 pipelines: owned(pipelines),
@@ -618,6 +694,8 @@ mod tests {
             platform: SigningPlatform::default(),
             validity: "1 day".parse().unwrap(),
             leaf: LeafPolicy::PerJob,
+            dialect: Dialect::default(),
+            owner: None,
             grants: Grants::default(),
             rules: Default::default(),
             two_person: false,
@@ -632,6 +710,8 @@ mod tests {
             let leaf = LeafPolicy::Rotating { days };
             let spec = ProfileSpec {
                 leaf,
+                dialect: Dialect::default(),
+                owner: None,
                 ..base.clone()
             };
             assert_eq!(spec.check(), Err(ProfileSpecError::LeafDays(days)));

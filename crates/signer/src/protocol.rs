@@ -12,13 +12,19 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
+use crate::account::AccountNumber;
 use crate::authority::{AuthorityError, AuthoritySubject};
 use crate::custody::CustodyError;
 use crate::job::{JobId, SigningJob};
 use crate::principal::{Denial, Principal};
 use crate::profile::rules::Artifact;
-use crate::profile::{ProfileName, ProfileSpec, SigningProfile};
-use crate::service::{ProfileChange, RuleTest, RuleTestResult, SignedEnvelope, SignerError};
+use crate::profile::{
+    PermissionChange, PermissionError, ProfileName, ProfileSpec, SigningProfile, TagChange,
+};
+use crate::service::{
+    JobFilter, JobListing, ProfileChange, RevokedParts, RuleTest, RuleTestResult, SignedEnvelope,
+    SignerError, StatusQuestion,
+};
 
 /// The longest frame, in bytes. A payload of 4 KiB and an envelope around it with three
 /// certificates stay below a third of it.
@@ -41,6 +47,9 @@ pub enum Request {
         principal: Principal,
         /// Under which profile.
         profile: ProfileName,
+        /// The account number that the profile must belong to.
+        #[serde(default)]
+        owner: Option<AccountNumber>,
         /// The Notary payload.
         #[serde(with = "base64_bytes")]
         payload: Vec<u8>,
@@ -130,6 +139,35 @@ pub enum Request {
         /// Whether a leaf that other signatures share is revoked with it.
         whole_leaf: bool,
     },
+    /// Add or remove a permission of a profile.
+    ChangePermissions {
+        /// Who asks.
+        principal: Principal,
+        /// Which profile.
+        name: ProfileName,
+        /// What changes.
+        change: PermissionChange,
+        /// The revision that the change was made against.
+        revision: Option<String>,
+    },
+    /// Set and remove tags of a profile.
+    ChangeTags {
+        /// Who asks.
+        principal: Principal,
+        /// Which profile.
+        name: ProfileName,
+        /// What changes.
+        change: TagChange,
+    },
+    /// List jobs.
+    Jobs {
+        /// Who asks.
+        principal: Principal,
+        /// Which.
+        filter: JobFilter,
+    },
+    /// What of a signature was revoked.
+    RevokedParts(StatusQuestion),
     /// The trust anchor and the chain.
     Authority,
     /// Where the keys lie.
@@ -180,6 +218,10 @@ pub enum Response {
     },
     /// A job.
     Job(SigningJob),
+    /// A page of jobs.
+    Jobs(JobListing),
+    /// What of a signature was revoked.
+    RevokedParts(RevokedParts),
     /// The trust anchor and the chain.
     Authority {
         /// The root in PEM.
@@ -226,7 +268,7 @@ pub enum FailureKind {
     NotFound,
     /// It contradicts what is there.
     Conflict,
-    /// A quota is used up.
+    /// A quota is used up, or there are too many already.
     TooMany,
     /// Try again later.
     Unavailable,
@@ -277,6 +319,8 @@ fn classify(error: &SignerError) -> (FailureKind, &'static str) {
         SignerError::Payload(_) => (FailureKind::Usage, "payload-refused"),
         SignerError::Entry(_) => (FailureKind::Usage, "log-entry-refused"),
         SignerError::Spec(_) => (FailureKind::Usage, "profile-invalid"),
+        SignerError::Permission(error) => permission(error),
+        SignerError::Question(_) => (FailureKind::Usage, "revocation-question-refused"),
         SignerError::Reason => (FailureKind::Usage, "reason-invalid"),
         SignerError::ExpiryOverflow => (FailureKind::Usage, "expiry-out-of-range"),
         SignerError::Malformed(_) => (FailureKind::Usage, "request-malformed"),
@@ -296,6 +340,16 @@ fn classify(error: &SignerError) -> (FailureKind, &'static str) {
         }
         SignerError::Records(_) => (FailureKind::Internal, "signer-records-failed"),
         _ => (FailureKind::Internal, "signer-failed"),
+    }
+}
+
+fn permission(error: &PermissionError) -> (FailureKind, &'static str) {
+    match error {
+        PermissionError::Missing(..) => (FailureKind::NotFound, "permission-not-found"),
+        PermissionError::Exists(..) => (FailureKind::Conflict, "permission-exists"),
+        PermissionError::Revision { .. } => (FailureKind::Conflict, "permission-revision-stale"),
+        PermissionError::TooMany(_) => (FailureKind::TooMany, "permissions-too-many"),
+        _ => (FailureKind::Usage, "permission-invalid"),
     }
 }
 

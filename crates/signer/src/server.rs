@@ -266,6 +266,7 @@ async fn dispatch(signer: &Arc<Signer>, request: Request) -> Result<Response, Si
         Request::Sign {
             principal,
             profile,
+            owner,
             payload,
             artifact,
         } => Response::Signed(
@@ -273,6 +274,7 @@ async fn dispatch(signer: &Arc<Signer>, request: Request) -> Result<Response, Si
                 .sign(SignRequest {
                     principal,
                     profile,
+                    owner,
                     payload,
                     artifact,
                 })
@@ -344,6 +346,30 @@ async fn dispatch(signer: &Arc<Signer>, request: Request) -> Result<Response, Si
         Request::Custody => Response::Custody(signer.authority().custody().describe()),
         Request::Revocation(call) => {
             Response::Revocation(revocation::dispatch(signer, call).await?)
+        }
+        Request::ChangePermissions {
+            principal,
+            name,
+            change,
+            revision,
+        } => {
+            let change = (change, revision.as_deref());
+            let changed = signer.change_permissions(&principal, &name, change).await?;
+            Response::Profile(SigningProfile::clone(&changed))
+        }
+        Request::ChangeTags {
+            principal,
+            name,
+            change,
+        } => {
+            let changed = signer.change_tags(&principal, &name, change).await?;
+            Response::Profile(SigningProfile::clone(&changed))
+        }
+        Request::Jobs { principal, filter } => {
+            Response::Jobs(signer.list_jobs(&principal, filter).await?)
+        }
+        Request::RevokedParts(question) => {
+            Response::RevokedParts(signer.revoked_parts(&question).await?)
         }
         Request::Authority => Response::Authority {
             root_pem: signer.authority().root_pem(),

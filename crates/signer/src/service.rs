@@ -4,6 +4,7 @@
 //! out; every revocation is on record before the next list is made. Signing and revoking exclude
 //! each other, so that a revocation sees every signature that was given out before it.
 
+mod aws;
 mod cpu_pool;
 mod error;
 mod forecast;
@@ -20,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use time::{Duration, OffsetDateTime};
 use trust::tlog::note::SignatureType;
 
+pub use aws::{JobFilter, JobListing, MAX_LISTED_JOBS, RevokedParts, StatusQuestion};
 pub use error::SignerError;
 pub use forecast::{ExpiringJob, ExpiryPlace};
 pub use journal::{Head, Recorded};
@@ -32,6 +34,7 @@ pub use revocation::{
 };
 pub use sign::{AttestRequest, SignRequest, SignedEnvelope};
 
+use crate::account::{AccountNumber, Installation};
 use crate::authority::{Authority, AuthorityConfig, Leaf};
 use crate::custody::{Custody, CustodyError, SealedFolder, UnlockError, UnlockSource};
 use crate::job::JobId;
@@ -55,6 +58,8 @@ pub type Clock = Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;
 /// What a signer needs to start.
 #[derive(Clone)]
 pub struct ServiceConfig {
+    /// The account number and region that stand in ARNs.
+    pub installation: Installation,
     /// The certificate authority.
     pub authority: AuthorityConfig,
     /// Where the unlocking secret comes from.
@@ -105,6 +110,7 @@ pub enum StartError {
 
 /// The signer.
 pub struct Signer {
+    installation: Installation,
     authority: Arc<Authority>,
     records: Arc<dyn Records>,
     clock: Clock,
@@ -131,6 +137,7 @@ impl Signer {
         records: Arc<dyn Records>,
     ) -> Result<Arc<Self>, StartError> {
         let (clock, crl_period) = (config.clock.clone(), config.crl_period);
+        let installation = config.installation.clone();
         let now = clock();
         let keys = tokio::task::spawn_blocking(move || open_keys(config, now));
         let (authority, log_key) = keys.await.unwrap_or_else(|panic| {
@@ -156,6 +163,7 @@ impl Signer {
             clock: clock.clone(),
         };
         Ok(Arc::new(Self {
+            installation,
             authority: Arc::new(authority),
             feed: tokio::sync::watch::Sender::new(feed),
             journal: Journal::start(parts).await?,
@@ -179,6 +187,11 @@ impl Signer {
     /// Returns the log as it is on the disk.
     pub fn log_head(&self) -> Head {
         self.journal.head()
+    }
+
+    /// Returns the account number that a profile belongs to.
+    fn owner_of(&self, profile: &SigningProfile) -> AccountNumber {
+        profile.owner.unwrap_or(self.installation.number)
     }
 
     fn now(&self) -> OffsetDateTime {

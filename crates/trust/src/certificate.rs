@@ -146,6 +146,12 @@ impl Certificate {
         Digest::sha256(&self.der).hex().to_owned()
     }
 
+    /// Returns SHA-384 of the to-be-signed part, in lower-case hexadecimal: by this AWS Signer asks
+    /// whether a certificate was revoked.
+    pub fn tbs_sha384(&self) -> String {
+        self.signed.sha384()
+    }
+
     /// Returns the serial number in lower-case hexadecimal.
     pub fn serial_number(&self) -> String {
         hex::encode(self.serial_bytes())

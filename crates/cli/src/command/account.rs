@@ -5,9 +5,7 @@ use std::io::Read as _;
 
 use oci::Pattern;
 use server::api::accounts::{Account, AccountKind, IssuedToken, NewAccount, NewAccountToken};
-use server::api::signing::RateSetting;
 use server::auth::Grants;
-use server::throttle::Rate;
 
 use super::pending::done_or_pending;
 use crate::context::Context;
@@ -43,18 +41,6 @@ enum Action {
     Remove {
         /// The account.
         name: String,
-    },
-    /// Show or set how many signatures a second each account, pipeline and workload may ask for.
-    Limit {
-        /// In the long run.
-        #[arg(long, value_name = "N", requires = "burst")]
-        per_second: Option<u32>,
-        /// At once.
-        #[arg(long, value_name = "N", requires = "per_second")]
-        burst: Option<u32>,
-        /// Lift the limit.
-        #[arg(long, conflicts_with = "per_second")]
-        off: bool,
     },
     /// Print a new token of an account.
     Token {
@@ -133,26 +119,6 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
             return done_or_pending(context, answer, |(): &()| {
                 format!("removed account `{}`\n", render::sanitise(&name))
             });
-        }
-        Action::Limit {
-            per_second,
-            burst,
-            off,
-        } => {
-            let path = "api/v1/settings/signing-rate";
-            let rate = per_second
-                .zip(burst)
-                .map(|(per_second, burst)| Rate { per_second, burst });
-            let setting: RateSetting = match rate.is_some() || off {
-                true => control.put(path, &RateSetting { rate }).await?,
-                false => control.get(path).await?,
-            };
-            context.print(&setting, |setting| match setting.rate {
-                Some(Rate { per_second, burst }) => {
-                    format!("{per_second} signatures a second for each caller, {burst} at once\n")
-                }
-                None => "no limit, except quotas of rules\n".to_owned(),
-            })?;
         }
         Action::Token { name, expires_in } => {
             let token = issue(context, &name, expires_in).await?;

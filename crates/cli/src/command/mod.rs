@@ -5,6 +5,7 @@
 mod login;
 mod logout;
 
+mod access_key;
 mod account;
 mod attach;
 mod copy;
@@ -94,6 +95,7 @@ commands! {
     Account => account,
     Oidc => oidc,
     Profile => profile,
+    AccessKey => access_key,
     Signature => signature,
     Pending => pending,
     Log => log,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use server::api::signing::{NewProfile, Profile, PutProfile};
 use signer::{
-    Grants, LeafPolicy, ProfileChange, ProfileName, ProfileStatus, RevocationRequest,
+    Dialect, Grants, LeafPolicy, ProfileChange, ProfileName, ProfileStatus, RevocationRequest,
     RevocationTarget, SigningPlatform, Validity,
 };
 use time::OffsetDateTime;
@@ -18,6 +18,9 @@ use crate::error::CliError;
 use crate::exit::ExitCode;
 use crate::render;
 use crate::render::table::Table;
+
+/// The life of a leaf in the dialect of AWS, in days, when nothing else is asked for.
+const AWS_LEAF_DAYS: u16 = 3;
 
 /// Make, show, cancel and revoke signing profiles.
 #[derive(clap::Args)]
@@ -74,6 +77,11 @@ struct Create {
     /// Let changing, canceling and revoking it take two administrators.
     #[arg(long)]
     two_person: bool,
+    /// What its envelopes carry: `plain` for every verifier, `aws` for the Notation plugin of AWS
+    /// Signer, which then asks this server whether a signature was revoked. Asks for a rotating
+    /// leaf [default there: 3 days].
+    #[arg(long, value_name = "DIALECT", default_value = "plain", value_parser = parse_dialect)]
+    dialect: Dialect,
     /// Make a new version when the profile exists with other settings.
     #[arg(long)]
     replace: bool,
@@ -134,10 +142,14 @@ async fn create(create: Create, context: &Context) -> Result<ExitCode, CliError>
         name: create.name,
         platform: create.platform,
         validity: create.validity,
-        leaf: match create.rotating_leaf {
-            Some(days) => LeafPolicy::Rotating { days },
-            None => LeafPolicy::PerJob,
+        leaf: match (create.rotating_leaf, create.dialect) {
+            (Some(days), _) => LeafPolicy::Rotating { days },
+            (None, Dialect::Aws) => LeafPolicy::Rotating {
+                days: AWS_LEAF_DAYS,
+            },
+            (None, Dialect::Plain) => LeafPolicy::PerJob,
         },
+        dialect: create.dialect,
         grants: Grants {
             accounts: create.accounts.into_iter().collect(),
             pipelines: create.pipelines.into_iter().collect(),
@@ -209,6 +221,14 @@ fn path(name: &ProfileName, rest: &str) -> String {
     format!("api/v1/profiles/{name}{rest}")
 }
 
+fn parse_dialect(text: &str) -> Result<Dialect, String> {
+    match text {
+        "plain" => Ok(Dialect::Plain),
+        "aws" => Ok(Dialect::Aws),
+        _ => Err("expected `plain` or `aws`".to_owned()),
+    }
+}
+
 fn shown(shown: &Profile) -> String {
     let Profile { profile, identity } = shown;
     let status = format!("{:?}", profile.status).to_lowercase();
@@ -218,6 +238,7 @@ fn shown(shown: &Profile) -> String {
         ("status", status),
         ("validity", profile.validity.to_string()),
         ("leaf", leaf(profile.leaf)),
+        ("dialect", dialect(profile.dialect).to_owned()),
         ("granted to", granted(profile)),
         ("made", render::time(profile.created_at)),
         ("identity", identity.clone()),
@@ -237,6 +258,13 @@ fn leaf(policy: LeafPolicy) -> String {
     match policy {
         LeafPolicy::PerJob => "per job".to_owned(),
         LeafPolicy::Rotating { days } => format!("{days} days"),
+    }
+}
+
+fn dialect(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Plain => "plain",
+        Dialect::Aws => "aws",
     }
 }
 

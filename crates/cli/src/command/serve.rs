@@ -4,15 +4,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use client::witness::WitnessAddress;
+use server::aws::DEFAULT_REQUESTS_PER_SECOND;
 use server::custody::{CustodyChoice, unwrap_by_kms};
 use server::observe::{LogFormat, init_log};
 use server::roles::Role;
 use server::roles::signer::AuthorityOptions;
-use server::supervisor::ServeError;
+use server::supervisor::{InstallationOptions, ServeError};
 use server::{ServeOptions, roles};
-use signer::AuthoritySubject;
+use signer::account::parse_region;
 use signer::custody::UnlockSource;
 use signer::custody::unlock::ROOT_DEFAULT_PATH;
+use signer::{AccountNumber, AuthoritySubject};
 
 use crate::context::Context;
 use crate::env_var::COUNTERSIGN_CUSTODY;
@@ -41,6 +43,10 @@ pub(crate) struct Args {
     /// The key of the TLS certificate, in PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// Make a TLS certificate for the host NAME, data-NAME and verification.NAME, which AWS's
+    /// clients use, and say where the CA certificate is that clients must trust.
+    #[arg(long, value_name = "NAME", conflicts_with = "tls_cert")]
+    tls_self_signed: Option<String>,
     /// The file with the secret that unlocks the signing keys; never inside DIR
     /// [default: /etc/countersign/unlock for root, else `unlock` in the folder of our settings;
     /// made at the first start].
@@ -73,6 +79,19 @@ pub(crate) struct Args {
     /// its cosignatures. May be given several times.
     #[arg(long = "witness", value_name = "URL=VKEY")]
     witnesses: Vec<WitnessAddress>,
+    /// The account number of 12 digits that stands in the ARNs of AWS's API; fixed at the first
+    /// start [default: a random one].
+    #[arg(long, value_name = "NUMBER")]
+    account_number: Option<AccountNumber>,
+    /// The region that stands in those ARNs; fixed at the first start [default: us-east-1].
+    /// Clients may sign for any.
+    #[arg(long, value_name = "REGION", value_parser = parse_region)]
+    region: Option<String>,
+    /// How many requests a second each account number may make through AWS's API; twice as many
+    /// may come at once.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_REQUESTS_PER_SECOND,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    aws_requests_per_second: u32,
     /// How the log is written to standard error.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: Format,
@@ -136,6 +155,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
         listen: args.listen,
         public_url: args.public_url,
         tls: args.tls_cert.zip(args.tls_key),
+        tls_self_signed: args.tls_self_signed,
         unlock,
         custody: args.custody,
         aws: context.aws().clone(),
@@ -144,6 +164,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
             crl_url: args.crl_url,
         },
         witnesses: args.witnesses,
+        installation: InstallationOptions {
+            number: args.account_number,
+            region: args.region,
+        },
+        aws_requests_per_second: args.aws_requests_per_second,
         log_format,
         log_filter,
     };

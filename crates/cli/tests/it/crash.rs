@@ -145,6 +145,7 @@ fn request(number: u64) -> SignRequest {
     SignRequest {
         principal: Principal::account("dev"),
         profile: "ci-build".parse().unwrap(),
+        owner: None,
         payload: target.to_string().into_bytes(),
         artifact: Default::default(),
     }

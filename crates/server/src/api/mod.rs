@@ -9,6 +9,7 @@ use crate::state::Front;
 
 pub mod extract;
 
+pub mod access_keys;
 pub mod accounts;
 pub mod advisories;
 pub mod deployments;
@@ -30,6 +31,7 @@ pub mod worker;
 pub fn routes() -> Router<Front> {
     Router::new()
         .merge(health::routes())
+        .merge(access_keys::routes())
         .merge(accounts::routes())
         .merge(advisories::routes())
         .merge(oidc::routes())

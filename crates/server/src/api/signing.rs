@@ -10,7 +10,6 @@ mod grants;
 mod pki;
 mod principal;
 mod profiles;
-mod rate;
 mod rules;
 mod signatures;
 
@@ -24,7 +23,7 @@ use oci::{Descriptor, RepositoryName};
 use serde::{Deserialize, Serialize};
 use signer::protocol::FailureKind;
 use signer::{
-    Grants, LeafPolicy, ProfileChange, ProfileName, ProfileSpec, Rules, SignerClientError,
+    Dialect, Grants, LeafPolicy, ProfileChange, ProfileName, ProfileSpec, Rules, SignerClientError,
     SigningPlatform, SigningProfile, Validity,
 };
 use time::OffsetDateTime;
@@ -33,12 +32,12 @@ pub use artifact::known_artifact;
 pub(crate) use artifact::stored_artifact;
 pub use custody::KeyCustody;
 pub use grants::keep_grants;
+pub(crate) use grants::with_accounts;
 pub(crate) use grants::{front_principal, profiles_to_regrant};
 pub(crate) use principal::{check_limits, check_made_by_run, of_caller};
 pub use principal::{pipeline_principal, qualified_pipeline};
 pub use profiles::put_profile;
 pub(crate) use profiles::shown_profile;
-pub use rate::{RateSetting, SigningRate};
 pub use rules::{Asker, ProfileRules, RuleQuestion};
 pub(crate) use rules::{checked_groups, put_rules};
 pub use signatures::{attest, sign};
@@ -61,6 +60,9 @@ pub struct NewProfile {
     /// Which leaf signs.
     #[serde(default)]
     pub leaf: LeafPolicy,
+    /// What its envelopes carry.
+    #[serde(default)]
+    pub dialect: Dialect,
     /// Who may use it.
     #[serde(default)]
     pub grants: Grants,
@@ -82,6 +84,8 @@ impl NewProfile {
             platform: self.platform,
             validity: self.validity,
             leaf: self.leaf,
+            dialect: self.dialect,
+            owner: None,
             grants: self.grants,
             rules: self.rules,
             two_person: self.two_person,
@@ -202,10 +206,6 @@ pub fn routes() -> Router<Front> {
         .route("/api/v1/profiles/{name}/rules/test", post(rules::test))
         .route("/api/v1/profiles/{name}/cancel", post(profiles::cancel))
         .route("/api/v1/profiles/{name}/revoke", post(profiles::revoke))
-        .route(
-            "/api/v1/settings/signing-rate",
-            get(rate::show).put(rate::set),
-        )
         .route("/api/v1/signatures", post(signatures::create))
         .route("/api/v1/attestations", post(signatures::create_attestation))
         .route("/api/v1/signatures/{job}", get(signatures::show))
@@ -250,6 +250,13 @@ fn known_code(code: &str) -> &'static str {
         "administrators-only",
         "signature-of-another-account",
         "profile-not-found",
+        "profile-of-another-number",
+        "permission-not-found",
+        "permission-exists",
+        "permission-revision-stale",
+        "permission-invalid",
+        "permissions-too-many",
+        "revocation-question-refused",
         "signature-not-found",
         "payload-refused",
         "log-not-found",

@@ -5,7 +5,7 @@
 //! change to accounts made through this process forgets them all at once.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -154,6 +154,8 @@ pub struct Authenticator {
     worker_token_hash: Option<String>,
     worker_seen: AtomicI64,
     cache: RwLock<HashMap<[u8; 32], Remembered>>,
+    /// Counts how often everything was forgotten, for whoever remembers callers elsewhere.
+    generation: AtomicU64,
     password_checks: Semaphore,
     password_queue: Semaphore,
 }
@@ -172,6 +174,7 @@ impl Authenticator {
             worker_token_hash,
             worker_seen: AtomicI64::new(0),
             cache: RwLock::default(),
+            generation: AtomicU64::new(0),
             password_checks: Semaphore::new(PASSWORD_CHECKS),
             password_queue: Semaphore::new(PASSWORD_QUEUE),
         }
@@ -210,8 +213,29 @@ impl Authenticator {
 
     /// Forgets every verified secret. To be called after each change to accounts.
     pub fn forget(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
         let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
         cache.clear();
+    }
+
+    /// Returns a number that changes whenever everything is forgotten.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Returns what is kept of a caller's limits, beside a credential made with its own.
+    pub(crate) fn scopes_of(caller: &Caller) -> serde_json::Value {
+        let is_account = caller.run.is_none() && caller.workload.is_none();
+        let scopes = Scopes {
+            limits: match is_account {
+                true => caller.limits.clone(),
+                false => Some(caller.grants.clone()),
+            },
+            run: caller.run.clone(),
+            workload: caller.workload.clone(),
+        };
+        // Texts, lists and maps of them always serialise.
+        serde_json::to_value(&scopes).unwrap_or_default()
     }
 
     /// Makes a token of an existing account and returns it, for the only time.
@@ -349,7 +373,7 @@ impl Authenticator {
         if row.expires_at.is_some_and(|expiry| expiry <= clock::now()) {
             return Err(AuthFailure::Invalid);
         }
-        let caller = self.caller(&row).await?;
+        let caller = self.caller_for(&row.account, &row.scopes).await?;
         Ok((caller, row.expires_at))
     }
 
@@ -392,14 +416,19 @@ impl Authenticator {
             .ok_or(AuthFailure::Invalid)
     }
 
-    async fn caller(&self, row: &TokenRow) -> Result<Caller, AuthFailure> {
-        let scopes: Scopes = match &row.scopes {
+    /// Returns the caller that a credential of `account` with these scopes speaks for.
+    pub(crate) async fn caller_for(
+        &self,
+        account: &str,
+        scopes: &serde_json::Value,
+    ) -> Result<Caller, AuthFailure> {
+        let scopes: Scopes = match scopes {
             serde_json::Value::Null => Scopes::default(),
             value => serde_json::from_value(value.clone()).map_err(|_| AuthFailure::Invalid)?,
         };
         if scopes.run.is_some() || scopes.workload.is_some() {
             return Ok(Caller {
-                account: row.account.clone(),
+                account: account.to_owned(),
                 grants: scopes.limits.unwrap_or_default(),
                 limits: None,
                 run: scopes.run,
@@ -409,11 +438,11 @@ impl Authenticator {
                 worker: false,
             });
         }
-        let account = self.accounts.account(&row.account).await;
+        let account = self.accounts.account(account).await;
         let account = account
             .map_err(AuthFailure::Store)?
             .ok_or(AuthFailure::Invalid)?;
-        let rows = self.accounts.grants(&row.account).await;
+        let rows = self.accounts.grants(&account.name).await;
         Ok(Caller {
             grants: Grants {
                 admin: account.administrator,

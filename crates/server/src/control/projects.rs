@@ -263,6 +263,8 @@ async fn put_profiles(front: &Front, stored: &Stored) -> Result<(), ApiError> {
             platform: Default::default(),
             validity: GATE_VALIDITY.parse().map_err(ApiError::internal)?,
             leaf: Default::default(),
+            dialect: signer::Dialect::default(),
+            owner: None,
             grants: ProfileGrants {
                 accounts: BTreeSet::new(),
                 pipelines: qualified(project, all),
@@ -341,6 +343,8 @@ fn profile_spec(project: &Project, profile: &Profile) -> Result<ProfileSpec, Api
             .parse()
             .map_err(|error: signer::validity::ValidityError| mistaken(error.to_string()))?,
         leaf: Default::default(),
+        dialect: signer::Dialect::default(),
+        owner: None,
         grants: ProfileGrants {
             accounts: accounts.map(|account| account.name.to_string()).collect(),
             pipelines: qualified(project, profile.pipelines.iter()),

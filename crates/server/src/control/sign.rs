@@ -90,6 +90,7 @@ impl Signatory<'_> {
         let request = SignRequest {
             principal: self.principal.clone(),
             profile: self.profile_name()?,
+            owner: None,
             payload: TargetArtifact::of(&target).to_payload(),
             artifact: self.artifact(digest).await?,
         };

@@ -12,6 +12,7 @@ use store::{Accounts, Store};
 use tokio::sync::watch;
 
 use crate::auth::{NewToken, hash_token};
+use crate::aws::AwsSettings;
 use crate::clock;
 use crate::listen::{Listener, TlsFiles};
 use crate::router::router;
@@ -42,6 +43,8 @@ pub struct FrontSettings {
     /// The witnesses that are asked to cosign the log's checkpoints, each as `URL=VKEY`.
     #[serde(default)]
     pub witnesses: Vec<String>,
+    /// What the AWS face is started with.
+    pub aws: AwsSettings,
     /// The administrator's token, at the first start.
     pub first_token: Option<String>,
 }
@@ -69,6 +72,7 @@ pub async fn run(settings: FrontSettings, stop: watch::Receiver<bool>) -> anyhow
         folder: settings.folder,
         signer_socket: settings.signer_socket,
         worker_token_hash: settings.worker_token_hash,
+        aws: settings.aws,
     });
     let sweeper = tokio::spawn(sweep(front.store.clone()));
     let control = tokio::spawn(crate::control::run(front.clone(), stop.clone()));

@@ -41,6 +41,8 @@ pub struct SignerSettings {
     /// Where the keys lie, and what opens it.
     #[serde(default)]
     pub custody: CustodySettings,
+    /// The account number and region that stand in ARNs.
+    pub installation: signer::Installation,
 }
 
 /// What can be chosen of the certificate authority.
@@ -149,6 +151,7 @@ fn config(
     allowed_uids.push(rustix::process::getuid().as_raw());
     Ok(SignerConfig {
         service: ServiceConfig {
+            installation: settings.installation.clone(),
             authority: AuthorityConfig {
                 folder: settings.folder.join("keys"),
                 subject: settings.authority.subject,

@@ -47,6 +47,28 @@ pub(crate) async fn guard_credentials(
         .hint("let its owner make the token or password; a new administrator gets the first one while two persons are not required"))
 }
 
+/// Refuses a dangerous change of a profile that takes two persons, asked for through an API that
+/// knows one only. A profile that does not exist is guarded by nobody.
+///
+/// # Errors
+/// The denial, or when the signer or the store fails.
+pub(crate) async fn guard_profile(front: &Front, name: &ProfileName) -> Result<(), ApiError> {
+    let everywhere = is_required(front).await?;
+    let known = find(front, name).await?;
+    if !known.is_some_and(|known| everywhere || known.two_person) {
+        return Ok(());
+    }
+    let message = format!(
+        "changing, canceling or revoking profile `{name}` takes two administrators, and this API \
+         knows one only"
+    );
+    Err(
+        ApiError::new(ErrorKind::Denied, "second-person-needed", message).hint(
+            "use `countersign profile` or `countersign signature`, and let another confirm it",
+        ),
+    )
+}
+
 /// Sets whether the whole installation asks for two persons.
 pub(super) async fn require(front: &Front, required: bool) -> Result<(), ApiError> {
     let accounts = front.store.accounts.accounts().await?;

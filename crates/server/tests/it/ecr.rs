@@ -433,6 +433,7 @@ async fn signing_survives_a_restart_of_the_front() {
         folder: server.front.folder.clone(),
         signer_socket: socket,
         worker_token_hash: None,
+        aws: crate::harness::aws_settings(),
     });
     let (stop, stopped) = watch::channel(false);
     let running = tokio::spawn(ecr::run_signing(front, stopped));

@@ -7,13 +7,15 @@ use bytes::Bytes;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use server::auth::{Grants, NewTokenRequest};
+use server::aws::{AwsSettings, SealingKey};
 use server::listen::{Listener, TlsFiles};
 use server::router::router;
 use server::state::{Front, FrontParts, FrontState};
 use signer::custody::KdfCost;
 use signer::service::DEFAULT_CRL_PERIOD;
 use signer::{
-    AuthorityConfig, AuthoritySubject, MemoryRecords, ServiceConfig, SignerConfig, UnlockSource,
+    AuthorityConfig, AuthoritySubject, Installation, MemoryRecords, ServiceConfig, SignerConfig,
+    UnlockSource,
 };
 use store::Store;
 use store::accounts::AccountRow;
@@ -74,14 +76,6 @@ impl TestServer {
         server
     }
 
-    /// Starts a front over an empty store, whose signer never comes.
-    pub(crate) async fn start_alone() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut server = Self::start_in(folder.path(), None).await;
-        server.folder = Some(folder);
-        server
-    }
-
     fn serve_signer(&self, records: Arc<MemoryRecords>, home: &Path) -> JoinHandle<()> {
         let config = signer_config(self.front.signer_socket.clone(), home);
         let serving = signer::serve(config, records, std::future::pending());
@@ -100,6 +94,7 @@ impl TestServer {
             folder: folder.to_owned(),
             signer_socket: folder.join("signer.sock"),
             worker_token_hash: Some(server::auth::hash_token("worker-secret")),
+            aws: aws_settings(),
         });
         let (stop, stopped) = watch::channel(false);
         let served = tokio::spawn(listener.serve(router(front.clone()), stopped));
@@ -198,6 +193,7 @@ impl TestServer {
 pub(crate) fn signer_config(socket: PathBuf, home: &Path) -> SignerConfig {
     SignerConfig {
         service: ServiceConfig {
+            installation: Installation::default(),
             authority: AuthorityConfig {
                 folder: home.join("keys"),
                 subject: AuthoritySubject::default(),
@@ -213,6 +209,14 @@ pub(crate) fn signer_config(socket: PathBuf, home: &Path) -> SignerConfig {
         socket,
         socket_group: None,
         allowed_uids: vec![rustix::process::geteuid().as_raw()],
+    }
+}
+
+pub(crate) fn aws_settings() -> AwsSettings {
+    AwsSettings {
+        installation: Installation::default(),
+        sealing_key: SealingKey::new(&[7; 32]),
+        requests_per_second: 1000,
     }
 }
 

@@ -9,6 +9,7 @@ mod harness;
 
 mod accounts;
 mod auth;
+mod aws;
 mod blobs;
 mod control;
 mod ecr;

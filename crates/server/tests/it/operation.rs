@@ -4,7 +4,7 @@ use crate::harness::{TestServer, send};
 
 #[tokio::test]
 async fn health_names_the_role_that_is_down() {
-    let server = TestServer::start_alone().await;
+    let server = TestServer::start().await;
     let answer = send(server.anonymous("GET", "/healthz")).await;
     insta::assert_snapshot!(
         String::from_utf8_lossy(&answer.body),
@@ -19,7 +19,7 @@ async fn health_names_the_role_that_is_down() {
 
 #[tokio::test]
 async fn counters_count() {
-    let server = TestServer::start_alone().await;
+    let server = TestServer::start().await;
     let digest = server.push_blob("a", b"0123456789").await;
     server.ask("GET", &format!("/v2/a/blobs/{digest}")).await;
     let answer = send(server.anonymous("GET", "/metrics")).await;

@@ -161,37 +161,6 @@ async fn a_quota_answers_429() {
 }
 
 #[tokio::test]
-async fn a_rate_limits_each_caller() {
-    let fixture = Fixture::start().await;
-    let admin = fixture.server.admin.clone();
-    let path = "settings/signing-rate";
-    let bad = fixture
-        .put(&admin, path, json!({"rate": {"perSecond": 0, "burst": 1}}))
-        .await;
-    assert_eq!(error(&bad), "400 bad-request");
-    let slow = json!({"rate": {"perSecond": 1, "burst": 2}});
-    assert_eq!(
-        fixture.put(&fixture.dev, path, slow.clone()).await.status,
-        403
-    );
-    assert_eq!(fixture.put(&admin, path, slow).await.status, 200);
-    let digest = oci::Digest::sha256(b"x");
-    // All at once: thirty would take half a minute to be let through one by one.
-    let tries = (0..30).map(|_| fixture.sign(&fixture.dev, &digest));
-    let answers = futures_util::future::join_all(tries).await;
-    let limited: Vec<_> = answers.iter().filter(|one| one.status == 429).collect();
-    assert!(!limited.is_empty() && answers.iter().any(|one| one.status == 201));
-    assert_eq!(error(limited[0]), "429 signing-rate-exceeded");
-    // Somebody else is not held back by that.
-    assert_eq!(
-        error(&fixture.sign(&admin, &digest).await),
-        "403 profile-not-granted"
-    );
-    assert_eq!(fixture.put(&admin, path, json!({})).await.status, 200);
-    assert_eq!(fixture.sign(&fixture.dev, &digest).await.status, 201);
-}
-
-#[tokio::test]
 async fn a_test_says_which_rule_decides() {
     let fixture = Fixture::start().await;
     fixture.rules(bound()).await;

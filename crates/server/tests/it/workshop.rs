@@ -48,6 +48,7 @@ impl Workshop {
         let url = listener.url();
         let socket = folder.join("signer.sock");
         let settings = SignerSettings {
+            installation: signer::Installation::default(),
             folder: folder.join("signer"),
             socket: socket.clone(),
             socket_group: None,
@@ -65,6 +66,7 @@ impl Workshop {
             folder: folder.join("front"),
             signer_socket: socket,
             worker_token_hash: Some(server::auth::hash_token(WORKER_SECRET)),
+            aws: crate::harness::aws_settings(),
         });
         let tasks = vec![
             tokio::spawn(async { signer.await.unwrap() }),

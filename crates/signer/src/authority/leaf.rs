@@ -39,6 +39,15 @@ pub(crate) struct Leaf {
     pub(crate) times: LeafTimes,
 }
 
+impl Leaf {
+    /// Returns the SHA-384 of the to-be-signed part of the certificate, in hexadecimal.
+    pub(crate) fn tbs_sha384(&self) -> String {
+        // The first of the chain is a certificate that was made here.
+        let certificate = trust::Certificate::from_der(&self.chain[0]);
+        certificate.map(|one| one.tbs_sha384()).unwrap_or_default()
+    }
+}
+
 impl Authority {
     /// Issues a leaf for `profile` and `key`.
     pub(crate) fn issue_leaf(

@@ -150,6 +150,8 @@ struct SignatureBody {
     expires: OffsetDateTime,
     leaf_serial: String,
     leaf_sha256: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    leaf_tbs_sha384: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     shares_leaf: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -173,6 +175,7 @@ impl From<&SigningJob> for SignatureBody {
             expires: job.expires,
             leaf_serial: job.leaf_serial.clone(),
             leaf_sha256: job.leaf_sha256.clone(),
+            leaf_tbs_sha384: job.leaf_tbs_sha384.clone(),
             shares_leaf: job.shares_leaf,
             envelope_sha256: job.envelope_sha256.clone(),
             signed_sha256: job.signed_sha256.clone(),
@@ -209,6 +212,7 @@ pub fn job_of_entry(
         expires: body.expires,
         leaf_serial: body.leaf_serial,
         leaf_sha256: body.leaf_sha256,
+        leaf_tbs_sha384: body.leaf_tbs_sha384,
         shares_leaf: body.shares_leaf,
         envelope_sha256: body.envelope_sha256,
         signed_sha256: body.signed_sha256,

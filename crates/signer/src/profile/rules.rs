@@ -91,6 +91,11 @@ pub enum RulesError {
 }
 
 impl RuleId {
+    /// Returns what stands for a permission of the profile where a rule is named.
+    pub(super) fn permission() -> Self {
+        Self("permission".into())
+    }
+
     /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -8,7 +8,7 @@ use crate::authority::AuthorityError;
 use crate::job::JobId;
 use crate::payload::RefusedPayload;
 use crate::principal::Denial;
-use crate::profile::{ProfileName, ProfileSpecError};
+use crate::profile::{PermissionError, ProfileName, ProfileSpecError};
 use crate::records::RecordsError;
 
 /// Says why a request was not done.
@@ -36,6 +36,12 @@ pub enum SignerError {
     /// The profile cannot be as asked.
     #[error(transparent)]
     Spec(#[from] ProfileSpecError),
+    /// Permissions or tags cannot be changed as asked.
+    #[error(transparent)]
+    Permission(#[from] PermissionError),
+    /// A question about revocation names things that do not belong together.
+    #[error("{0}")]
+    Question(&'static str),
     /// There is another profile of that name.
     #[error("signing profile `{0}` exists with other settings")]
     ProfileExists(ProfileName),

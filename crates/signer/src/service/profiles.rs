@@ -10,7 +10,7 @@ use super::{Signer, SignerError, administrators_only};
 use crate::log::{Entry, EntryKind};
 use crate::principal::Principal;
 use crate::profile::rules::{self, Artifact, RuleId, RuleRequest, Rules};
-use crate::profile::{ProfileName, ProfileSpec, ProfileStatus, SigningProfile};
+use crate::profile::{PermittedAction, ProfileName, ProfileSpec, ProfileStatus, SigningProfile};
 
 /// What putting a profile did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -148,6 +148,7 @@ impl Signer {
         spec.check()?;
         let _changing = self.changes.write().await;
         let existing = self.find_profile(&spec.name);
+        self.check_name_is_free(existing.as_deref(), spec.owner)?;
         let mut profile = SigningProfile::new(spec.clone(), random_version()?, self.now());
         let change = match existing {
             None => ProfileChange::Created,
@@ -161,6 +162,10 @@ impl Signer {
             Some(old) => {
                 profile.created_at = old.created_at;
                 profile.versions.clone_from(&old.versions);
+                profile.owner = old.owner;
+                profile.permissions = old.permissions.clone();
+                profile.revision_id = old.revision_id.clone();
+                profile.tags = old.tags.clone();
                 ProfileChange::Updated
             }
         };
@@ -185,7 +190,7 @@ impl Signer {
     ) -> Result<Arc<SigningProfile>, SignerError> {
         administrators_only(principal, "cancel signing profiles")?;
         let _changing = self.changes.write().await;
-        let old = self.profile_or_not_found(name)?;
+        let old = self.own_profile(principal, name)?;
         if old.status != ProfileStatus::Active {
             return Ok(old);
         }
@@ -270,7 +275,11 @@ impl Signer {
 }
 
 fn visible(profile: &SigningProfile, principal: &Principal) -> bool {
-    principal.administers() || profile.is_for(principal)
+    let permits = |action| profile.permits(action, principal, &profile.version);
+    principal.administers()
+        || profile.is_for(principal)
+        || permits(PermittedAction::GetSigningProfile)
+        || permits(PermittedAction::SignPayload)
 }
 
 /// Returns ten random letters and digits.

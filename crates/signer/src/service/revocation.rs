@@ -117,8 +117,13 @@ pub struct RevocationOutcome {
 impl Signer {
     /// Returns a job, to its caller and to administrators.
     pub async fn job(&self, principal: &Principal, id: JobId) -> Result<SigningJob, SignerError> {
-        let mut job = self.records.job(id).await?.ok_or_else(|| no_job(id))?;
+        let job = self.records.job(id).await?.ok_or_else(|| no_job(id))?;
         may_handle(principal, &job, "see this signing job")?;
+        Ok(self.with_profile_revocation(job))
+    }
+
+    /// Returns the job as it stands when the revocation of its profile is counted too.
+    pub(super) fn with_profile_revocation(&self, mut job: SigningJob) -> SigningJob {
         if job.status == JobStatus::Succeeded
             && let Some(profile) = self.find_profile(&job.profile)
             && let Some(revocation) = profile.revocation_at(&job.profile_version, job.position)
@@ -126,7 +131,7 @@ impl Signer {
             job.status = JobStatus::Revoked;
             job.revocation = Some(revoked_with(revocation, &profile.name));
         }
-        Ok(job)
+        job
     }
 
     /// Revokes. Everything that it changes is durable when this returns, and on the feed.
@@ -256,7 +261,7 @@ impl By<'_> {
     }
 }
 
-fn may_handle(
+pub(super) fn may_handle(
     principal: &Principal,
     job: &SigningJob,
     action: &'static str,

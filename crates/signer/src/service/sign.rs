@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use oci::{Digest, MediaType};
 use time::{Duration, OffsetDateTime};
-use trust::jws::UnsignedEnvelope;
+use trust::jws::{AwsAttributes, UnsignedEnvelope};
 use trust::{EnvelopeRequest, SigningScheme, TargetArtifact};
 
 use super::journal::{Change, Rows};
 use super::quotas::{Permit, Permitted, left_no_job};
 use super::{Signer, SignerError};
+use crate::account::AccountNumber;
 use crate::authority::{AuthorityError, LEAF_LIFE, Leaf, LeafTimes, whole_seconds};
 use crate::custody::{CustodyError, KeyAlgorithm};
 use crate::job::{JobId, JobKind, JobStatus, SigningJob};
@@ -18,7 +19,7 @@ use crate::log::Entry;
 use crate::payload::{self, Signatory};
 use crate::principal::Principal;
 use crate::profile::rules::{Artifact, RuleRequest};
-use crate::profile::{LeafPolicy, ProfileName, SigningProfile};
+use crate::profile::{Dialect, LeafPolicy, ProfileName, SigningProfile};
 
 const AGENT: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
 
@@ -29,6 +30,8 @@ pub struct SignRequest {
     pub principal: Principal,
     /// Under which profile.
     pub profile: ProfileName,
+    /// The account number that the profile must belong to; any when absent.
+    pub owner: Option<AccountNumber>,
     /// The Notary payload.
     pub payload: Vec<u8>,
     /// What the front knows of the artifact.
@@ -101,6 +104,7 @@ impl Signer {
         request: SignRequest,
     ) -> Result<SignedEnvelope, SignerError> {
         let _signing = self.changes.read().await;
+        self.check_owner(&request.profile, request.owner)?;
         let asked = (&request.principal, &request.artifact);
         let permitted = self.permitted(&request.profile, asked).await?;
         let permit = permitted.permit.clone();
@@ -119,7 +123,8 @@ impl Signer {
         let signer = self.clone();
         let sealing = move || {
             let leaf = signer.notary_leaf(&draft)?;
-            let sealed = notary_envelope(&draft, leaf, target)?;
+            let aws = signer.aws_attributes(&draft);
+            let sealed = notary_envelope(&draft, leaf, (target, aws))?;
             Ok((draft, sealed))
         };
         let (draft, sealed) = self.pool.run(sealing).await?;
@@ -212,6 +217,17 @@ impl Signer {
         signed
     }
 
+    /// What the dialect adds to the envelope.
+    fn aws_attributes(&self, draft: &Draft) -> Option<AwsAttributes> {
+        let profile = &draft.profile;
+        let owner = self.owner_of(profile);
+        let here = &self.installation;
+        (profile.dialect == Dialect::Aws).then(|| AwsAttributes {
+            profile_version: here.version_arn(owner, &profile.name, &profile.version),
+            job: here.job_arn(owner, draft.id),
+        })
+    }
+
     fn draft(
         &self,
         permitted: Permitted,
@@ -288,7 +304,7 @@ impl Signer {
         let job = SigningJob {
             id: draft.id,
             position: 0,
-            owner: String::new(),
+            owner: self.owner_of(&draft.profile).to_string(),
             profile: draft.profile.name.clone(),
             profile_version: draft.profile.version.clone(),
             caller: draft.caller,
@@ -300,6 +316,7 @@ impl Signer {
             expires: draft.expires,
             leaf_serial: leaf.serial.clone(),
             leaf_sha256: leaf.fingerprints[0].clone(),
+            leaf_tbs_sha384: (draft.profile.dialect == Dialect::Aws).then(|| leaf.tbs_sha384()),
             shares_leaf: is_rotating && draft.kind == JobKind::Notary,
             envelope_sha256: Some(Digest::sha256(&answer.envelope).hex().to_owned()),
             signed_sha256: Some(signed_sha256),
@@ -330,7 +347,7 @@ impl Leaf {
 fn notary_envelope(
     draft: &Draft,
     leaf: Arc<Leaf>,
-    target: TargetArtifact,
+    (target, aws): (TargetArtifact, Option<AwsAttributes>),
 ) -> Result<Sealed, SignerError> {
     let unsigned = UnsignedEnvelope::new(EnvelopeRequest {
         target,
@@ -340,7 +357,7 @@ fn notary_envelope(
         expiry: Some(draft.expires),
         chain: leaf.chain.clone(),
         agent: Some(AGENT.to_owned()),
-        aws: None,
+        aws,
     });
     let unsigned = unsigned.map_err(|error| SignerError::Internal(error.to_string()))?;
     let bytes = unsigned.signing_input();

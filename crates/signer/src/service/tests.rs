@@ -1,6 +1,7 @@
 //! Tests of the rules: with records in memory, keys in a temporary folder, and a clock that moves
 //! when it is told to.
 
+mod aws;
 mod custody;
 mod revocation;
 mod rules;
@@ -74,6 +75,7 @@ impl Fixture {
         let request = SignRequest {
             principal: dev(),
             profile: profile.parse().unwrap(),
+            owner: None,
             payload: notary_payload(),
             artifact: Default::default(),
         };
@@ -109,6 +111,7 @@ fn config(folder: &Path, time: Arc<Mutex<OffsetDateTime>>) -> ServiceConfig {
         crate::custody::files::write_new(&unlock, b"correct horse battery staple").unwrap();
     }
     ServiceConfig {
+        installation: crate::Installation::default(),
         authority: AuthorityConfig {
             folder: folder.join("data/keys"),
             subject: AuthoritySubject::default(),
@@ -137,6 +140,8 @@ fn spec(name: &str, leaf: LeafPolicy) -> ProfileSpec {
         platform: crate::SigningPlatform::default(),
         validity: "7 days".parse().unwrap(),
         leaf,
+        dialect: crate::Dialect::default(),
+        owner: None,
         grants: Grants {
             accounts: ["dev".to_owned()].into(),
             ..Grants::default()
@@ -244,6 +249,7 @@ async fn who_was_not_granted_signs_nothing_and_leaves_no_job() {
         let request = SignRequest {
             principal,
             profile,
+            owner: None,
             payload: notary_payload(),
             artifact: Default::default(),
         };
@@ -740,6 +746,7 @@ async fn sign_with(signer: &Arc<Signer>) -> Result<SignedEnvelope, SignerError> 
     let request = SignRequest {
         principal: dev(),
         profile: "ci-build".parse().unwrap(),
+        owner: None,
         payload: notary_payload(),
         artifact: Default::default(),
     };

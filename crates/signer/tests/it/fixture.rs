@@ -82,6 +82,7 @@ pub(crate) fn own_uid(folder: &Path) -> u32 {
 fn config(folder: &Path, (uid, time): (u32, Arc<Mutex<OffsetDateTime>>)) -> SignerConfig {
     SignerConfig {
         service: ServiceConfig {
+            installation: signer::Installation::default(),
             authority: AuthorityConfig {
                 folder: folder.join("signer/keys"),
                 subject: AuthoritySubject::default(),
@@ -110,6 +111,8 @@ pub(crate) fn spec(name: &str) -> ProfileSpec {
         platform: SigningPlatform::default(),
         validity: "7 days".parse().unwrap(),
         leaf: LeafPolicy::Rotating { days: 3 },
+        dialect: signer::Dialect::default(),
+        owner: None,
         grants: Grants {
             accounts: ["dev".to_owned()].into(),
             ..Grants::default()
@@ -128,6 +131,7 @@ pub(crate) fn request(profile: &str) -> SignRequest {
     SignRequest {
         principal: Principal::account("dev"),
         profile: profile.parse().unwrap(),
+        owner: None,
         payload: target.to_string().into_bytes(),
         artifact: Default::default(),
     }

@@ -30,6 +30,8 @@ fn profile(leaf: LeafPolicy, validity: &str) -> ProfileSpec {
     let validity = validity.parse().unwrap();
     ProfileSpec {
         leaf,
+        dialect: signer::Dialect::default(),
+        owner: None,
         validity,
         ..spec("ci-build")
     }
@@ -110,6 +112,7 @@ async fn sign(fixture: &Fixture, metadata: BTreeMap<String, String>) -> SignedEn
     let request = SignRequest {
         principal: Principal::account("dev"),
         profile: "ci-build".parse().unwrap(),
+        owner: None,
         payload: target.to_payload(),
         artifact: Default::default(),
     };

@@ -181,6 +181,12 @@ impl PublicKey {
 }
 
 impl SignedBytes {
+    /// Returns SHA-384 of what was signed, in lower-case hexadecimal.
+    pub(super) fn sha384(&self) -> String {
+        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA384, &self.to_be_signed);
+        hex::encode(hash)
+    }
+
     pub(crate) fn new(
         to_be_signed: Vec<u8>,
         algorithm: &AlgorithmIdentifierOwned,

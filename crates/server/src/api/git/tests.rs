@@ -32,6 +32,7 @@ impl Server {
             folder: folder.path().to_owned(),
             signer_socket: folder.path().join("signer.sock"),
             worker_token_hash: None,
+            aws: crate::aws::AwsSettings::for_tests(),
         });
         let repositories = GitRepositories::open(&folder.path().join("git")).unwrap();
         repositories.create(&"shop".parse().unwrap()).await.unwrap();

@@ -94,7 +94,7 @@ async fn set_grant(
 }
 
 /// Returns `grants` with the accounts added whose own grants name `profile`.
-pub(super) async fn with_accounts(
+pub(crate) async fn with_accounts(
     front: &FrontState,
     profile: &str,
     mut grants: Grants,

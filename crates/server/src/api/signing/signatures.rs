@@ -15,7 +15,7 @@ use signer::{
 use trust::TargetArtifact;
 
 use super::artifact::known_artifact;
-use super::{NewAttestation, NewSignature, RevokeSignature, principal, rate};
+use super::{NewAttestation, NewSignature, RevokeSignature, principal};
 use crate::api::extract::Body;
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -31,7 +31,6 @@ pub(super) async fn create(
     let made = (&new.artifact.digest, new.repository.as_ref());
     principal::check_made_by_run(&front, &caller, made).await?;
     let principal = principal::of_caller(&front, &caller).await?;
-    rate::check(&front, &principal).await?;
     let target = TargetArtifact {
         annotations: new.metadata,
         ..TargetArtifact::of(&new.artifact)
@@ -39,6 +38,7 @@ pub(super) async fn create(
     let request = SignRequest {
         principal,
         profile: new.profile,
+        owner: None,
         payload: target.to_payload(),
         artifact: known_artifact(&front, &caller, made).await?,
     };
@@ -59,6 +59,7 @@ pub async fn sign(
     let request = SignRequest {
         principal,
         profile: profile.clone(),
+        owner: None,
         payload: target.to_payload(),
         artifact: Artifact::default(),
     };
@@ -82,10 +83,8 @@ pub(super) async fn create_attestation(
         [one] => known_artifact(&front, &caller, (one, new.repository.as_ref())).await?,
         _ => Artifact::Unknown(Unknown::SeveralSubjects),
     };
-    let principal = principal::of_caller(&front, &caller).await?;
-    rate::check(&front, &principal).await?;
     let request = AttestRequest {
-        principal,
+        principal: principal::of_caller(&front, &caller).await?,
         profile: new.profile,
         payload_type: new.payload_type,
         payload,

@@ -468,6 +468,7 @@ async fn sign(front: &Front, task: &Task) -> Result<(), Failed> {
     let signed = front.signer.sign(SignRequest {
         principal: task.principal.clone(),
         profile,
+        owner: None,
         payload: TargetArtifact::of(&target).to_payload(),
         artifact,
     });

@@ -60,7 +60,7 @@ impl ListState {
     }
 
     /// Returns the leaf of this serial number, if it is revoked.
-    pub(super) fn find(&self, serial: &str) -> Option<&RevokedLeaf> {
+    pub(in crate::service) fn find(&self, serial: &str) -> Option<&RevokedLeaf> {
         self.leaves.get(serial)
     }
 

@@ -23,6 +23,7 @@ impl Fixture {
         let request = SignRequest {
             principal: dev(),
             profile: profile.parse().unwrap(),
+            owner: None,
             payload: trust::TargetArtifact::of(&target).to_payload(),
             artifact: crate::Artifact::default(),
         };

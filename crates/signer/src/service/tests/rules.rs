@@ -57,6 +57,7 @@ async fn rules_deny_by_name() {
     let bot = SignRequest {
         principal: dev().as_robot(),
         profile: "pp".parse().unwrap(),
+        owner: None,
         payload: notary_payload(),
         artifact: crate::Artifact::default(),
     };
@@ -73,6 +74,7 @@ async fn a_quota_survives_a_restart_and_counts_each_principal() {
     let refused = SignRequest {
         principal: dev(),
         profile: "pp".parse().unwrap(),
+        owner: None,
         payload: b"not a payload".to_vec(),
         artifact: crate::Artifact::default(),
     };
@@ -87,6 +89,7 @@ async fn a_quota_survives_a_restart_and_counts_each_principal() {
     let ops = SignRequest {
         principal: Principal::account("ops"),
         profile: "pp".parse().unwrap(),
+        owner: None,
         payload: notary_payload(),
         artifact: crate::Artifact::default(),
     };
@@ -107,6 +110,7 @@ async fn a_quota_is_exact_under_concurrency() {
     let request = SignRequest {
         principal: dev(),
         profile: "pp".parse().unwrap(),
+        owner: None,
         payload: notary_payload(),
         artifact: crate::Artifact::default(),
     };
