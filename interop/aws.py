@@ -18,6 +18,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
+from ecr import ecr_pairs
 from harness import PEERS, Failed, Results, World, free_port
 
 HOST = "signer.countersign.test"
@@ -114,7 +115,7 @@ def main():
         world.open()
         print_versions(world)
         world.signer.put_signing_profile(profileName=PROFILE, platformId=PLATFORM, signatureValidityPeriod={"value": 7, "type": "DAYS"})
-        for checks in (platforms, profiles, payloads, jobs, revocations, permissions, tags, refused, in_place, command_line, plugin):
+        for checks in (platforms, profiles, payloads, jobs, revocations, permissions, tags, refused, in_place, command_line, plugin, ecr_pairs):
             checks(world, results)
     finally:
         remove_names()
