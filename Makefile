@@ -17,6 +17,8 @@ interop: ## the real notation, oras, skopeo, buildah, podman, docker-registry an
 	@scripts/require.sh interop
 	@$(CARGO) build --quiet --package countersign
 	@interop/revocation.py
+	@scripts/drill.sh restore
+	@scripts/drill.sh intermediate
 	@interop/run.sh
 	@interop/aws.sh
 

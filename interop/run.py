@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 
+import ca
 from custody import custody_pairs
 from harness import Failed, Results, World
 from log import log_pairs
@@ -28,7 +29,7 @@ def main():
         world.start_servers()
         print_versions(world)
         prepare(world)
-        for check in (notation_verifies_ours, we_verify_notation, oras_pairs, container_tools, python_oras, documents, custody_pairs, log_pairs, oidc_pairs):
+        for check in (notation_verifies_ours, we_verify_notation, oras_pairs, container_tools, python_oras, documents, custody_pairs, log_pairs, oidc_pairs, ca.pairs):
             check(world, results)
     finally:
         world.close()

@@ -32,6 +32,8 @@ pub mod custody;
 pub mod roles;
 pub mod supervisor;
 pub mod verifier;
+
+pub mod backup;
 mod worker;
 
 pub mod clock;

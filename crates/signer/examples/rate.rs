@@ -19,8 +19,8 @@ use aws_lc_rs::signature::{
 use signer::custody::KdfCost;
 use signer::service::DEFAULT_CRL_PERIOD;
 use signer::{
-    AuthorityConfig, AuthoritySubject, Grants, LeafPolicy, MemoryRecords, Principal, ProfileSpec,
-    ServiceConfig, SignRequest, Signer, SigningPlatform, UnlockSource,
+    AuthorityConfig, AuthoritySubject, Grants, LeafPolicy, MemoryRecords, PkiSettings, Principal,
+    ProfileSpec, ServiceConfig, SignRequest, Signer, SigningPlatform, UnlockSource,
 };
 use time::OffsetDateTime;
 
@@ -143,7 +143,10 @@ async fn open(folder: &std::path::Path) -> Result<Arc<Signer>, Box<dyn std::erro
         authority: AuthorityConfig {
             folder: folder.join("data/keys"),
             subject: AuthoritySubject::default(),
-            crl_url: Some("http://127.0.0.1:5000/pki/ca.crl".to_owned()),
+            pki: PkiSettings {
+                crl_url: Some("http://127.0.0.1:5000/pki/ca.crl".to_owned()),
+                ..PkiSettings::default()
+            },
             kdf_cost: KdfCost::DEFAULT,
         },
         unlock: UnlockSource::Default(folder.join("unlock")),

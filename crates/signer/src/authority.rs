@@ -1,8 +1,8 @@
 //! The certificate authority: a root, an intermediate, and short-lived leaves.
 //!
-//! The authority's keys are P-384 and lie in a [`Custody`]; their signatures are ECDSA with SHA-384. The shapes satisfy the Notary
-//! Project signature specification, Certificate Requirements, as the stock `notation` checks
-//! them:
+//! The authority's keys are P-384 and lie in a [`Custody`]; their signatures are ECDSA with
+//! SHA-384. The shapes satisfy the Notary Project signature specification, Certificate
+//! Requirements, as the stock `notation` checks them:
 //!
 //! | certificate | basic constraints | key usage (critical) | extended | lives |
 //! |---|---|---|---|---|
@@ -10,47 +10,66 @@
 //! | intermediate | critical, CA, path length 0 | keyCertSign, cRLSign | – | 20 years, renewed in time |
 //! | leaf | not a CA | digitalSignature | codeSigning | [`LeafTimes`] |
 //!
-//! The root key is opened only to make or renew the intermediate. The intermediate keeps its key
-//! and name when it is renewed, so one revocation list serves all leaves; that list's address
-//! stands in the leaves only, because a root that is not at hand cannot sign fresh lists.
+//! | OCSP responder | not a CA | digitalSignature | OCSPSigning | 30 days |
+//! | time-stamping | not a CA | digitalSignature | timeStamping (critical) | 10 years, under an intermediate of its own |
+//!
+//! The root's key is needed only to certify and revoke intermediates, and belongs elsewhere: the
+//! ceremony ([`Ceremony`]) takes a request to it and brings certificates back. Where it lies beside
+//! the service, intermediates are certified and renewed without anybody.
+//!
+//! There may be several signing intermediates, one after the other. The newest issues; those before
+//! it go on answering for what they issued, each with a revocation list at an address of its own
+//! and a responder of its own.
 //!
 //! Subjects are `C, ST, O, CN`: the three attributes that an `x509.subject` identity of a trust
 //! policy must name, and the profile. `C, ST, O` are chosen when the authority is made and cannot
 //! be changed later: trust policies name them.
 
 mod crl;
+mod issuer;
 mod leaf;
+pub mod ocsp;
+mod pki;
+mod signed;
 mod subject;
+pub mod timestamp;
+
+mod ceremony;
+mod request;
+mod root;
+mod root_list;
+mod vault;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::error::Unspecified;
-use der::{Decode as _, DecodePem as _, Encode as _};
-use rcgen::{
-    BasicConstraints, CertificateParams, IsCa, Issuer, KeyIdMethod, KeyUsagePurpose, SerialNumber,
-};
+use rcgen::SerialNumber;
 use time::{Duration, OffsetDateTime};
 use x509_cert::Certificate;
 
+pub use ceremony::{Ceremony, Imported, ShownAuthority, ShownCertificate, show};
 pub use crl::{CrlTimes, RevocationEntry};
+pub use issuer::IssuerRole;
+pub(crate) use issuer::SigningIssuer;
 pub(crate) use leaf::Leaf;
-pub use leaf::{LEAF_LIFE, LeafTimes};
+pub use leaf::{LEAF_LIFE, LeafSerial, LeafTimes};
+pub use pki::PkiSettings;
+pub use request::{CertificateRequest, MAX_REQUEST_BYTES};
+pub use root::{INTERMEDIATE_LIFE, ROOT_LIFE, ROOT_LIST_LIFE, RootAuthority, first_certificate};
+pub use root_list::RootList;
 pub use subject::{AuthoritySubject, SubjectError};
+pub use timestamp::TimestampAuthority;
 
-use crate::custody::{Custody, CustodyError, KdfCost, KeyAlgorithm, files};
+use crate::custody::{Custody, CustodyError, KdfCost, files};
 use crate::keys::AuthorityKey;
+use vault::Vault;
 
-/// The life of the root.
-pub const ROOT_LIFE: Duration = Duration::days(40 * 365);
-/// The life of an intermediate.
-pub const INTERMEDIATE_LIFE: Duration = Duration::days(20 * 365);
 /// An intermediate with less than this left is renewed at the next start: the longest signature
 /// validity (135 months) and some months to spare.
 pub const INTERMEDIATE_RENEWAL: Duration = Duration::days(12 * 365);
 
-const ROOT_COMMON_NAME: &str = "Countersign Root CA";
-const INTERMEDIATE_COMMON_NAME: &str = "Countersign Signing CA";
 /// Authorities are valid from a little before they are made, for verifiers whose clock is behind.
 const BACKDATED: Duration = Duration::hours(1);
 const MAX_PEM_BYTES: usize = 16 * 1024;
@@ -58,13 +77,12 @@ const MAX_PEM_BYTES: usize = 16 * 1024;
 /// How an authority is opened, or made when the folder holds none.
 #[derive(Clone, Debug)]
 pub struct AuthorityConfig {
-    /// The folder of `root.pem` and `intermediate.pem`, and of the sealed keys where these are in
-    /// files.
+    /// The folder of the certificates, and of the sealed keys where these are in files.
     pub folder: PathBuf,
     /// The subject attributes of a new authority.
     pub subject: AuthoritySubject,
-    /// Where verifiers find the revocation list; stands in every leaf.
-    pub crl_url: Option<String>,
+    /// What stands in certificates: where verifiers find lists and answers.
+    pub pki: PkiSettings,
     /// The cost of guessing the unlocking secret, for keys that are written now.
     pub kdf_cost: KdfCost,
 }
@@ -114,6 +132,20 @@ pub enum AuthorityError {
     /// A certificate or list could not be written in DER.
     #[error("cannot encode a certificate or revocation list")]
     Encode(#[source] rcgen::Error),
+    /// A structure cannot be read or written in DER.
+    #[error("not a certificate, request or list in DER")]
+    Der(#[from] der::Error),
+    /// What was brought from outside cannot be used.
+    #[error("it cannot be used: {0}")]
+    Unfit(String),
+    /// The newest intermediate is on the root's revocation list: nothing may be signed with it.
+    #[error(
+        "`{subject}` is revoked by the root: bring in a new intermediate with `countersign ca renew`"
+    )]
+    Revoked {
+        /// Its subject.
+        subject: String,
+    },
     /// The cryptographic library failed.
     #[error("the cryptographic library failed")]
     Library(#[from] Unspecified),
@@ -121,11 +153,12 @@ pub enum AuthorityError {
 
 /// The certificate authority, ready to issue leaves.
 pub struct Authority {
-    subject: AuthoritySubject,
-    crl_url: Option<String>,
-    root_der: Vec<u8>,
-    intermediate_der: Vec<u8>,
-    issuer: Issuer<'static, AuthorityKey>,
+    pki: PkiSettings,
+    /// The signing intermediates, the newest last; there is one at least.
+    signing: Vec<SigningIssuer>,
+    timestamping: Option<TimestampAuthority>,
+    root_list: Option<RootList>,
+    root_key_beside: bool,
     custody: Arc<dyn Custody>,
 }
 
@@ -147,15 +180,20 @@ impl Authority {
             path: config.folder.clone(),
             source,
         })?;
-        let (root, new_root_key) = vault.root(now)?;
-        let subject = AuthoritySubject::of_certificate(&root)?;
-        let (intermediate, key) = vault.intermediate(&subject, new_root_key, now)?;
+        vault.complete(now)?;
+        let root_list = vault.kept().root_list()?;
+        let signing = vault.issuers(IssuerRole::Signing)?;
+        let current = &signing[signing.len() - 1].certificates()[0];
+        if root_list.as_ref().is_some_and(|list| list.revokes(current)) {
+            let subject = current.tbs_certificate().subject().to_string();
+            return Err(AuthorityError::Revoked { subject });
+        }
         Ok(Self {
-            root_der: to_der(&root)?,
-            intermediate_der: to_der(&intermediate)?,
-            issuer: Issuer::new(intermediate_params(&subject, now)?, key),
-            crl_url: config.crl_url,
-            subject,
+            timestamping: vault.timestamping(now)?,
+            root_key_beside: vault.root_lies_beside()?,
+            root_list,
+            signing,
+            pki: config.pki,
             custody,
         })
     }
@@ -165,140 +203,79 @@ impl Authority {
         &self.custody
     }
 
-    /// Returns the root certificate in PEM: the trust anchor.
-    pub fn root_pem(&self) -> String {
-        pem(&self.root_der)
+    /// Returns whether the root's key lies beside the service, where whoever takes the service
+    /// over takes the root as well.
+    pub fn root_key_beside(&self) -> bool {
+        self.root_key_beside
     }
 
-    /// Returns the intermediate and the root in PEM, in that order.
+    /// Returns the root certificate in PEM: the trust anchor.
+    pub fn root_pem(&self) -> String {
+        let chain = self.current().chain();
+        pem(&chain[chain.len() - 1])
+    }
+
+    /// Returns the newest intermediate, what is above it, and the root in PEM, in that order.
     pub fn chain_pem(&self) -> String {
-        pem(&self.intermediate_der) + &pem(&self.root_der)
+        self.current().chain().iter().map(|der| pem(der)).collect()
     }
 
     /// Returns SHA-256 of the public keys (SubjectPublicKeyInfo) of the certificates that issue
     /// leaves, in hexadecimal.
     pub fn issuer_keys_sha256(&self) -> Vec<String> {
-        let issuer = trust::Certificate::from_der(&self.intermediate_der);
-        let key = issuer.map(|issuer| issuer.public_key().sha256().to_owned());
-        key.into_iter().collect()
+        let ders = self.signing.iter().map(|issuer| &issuer.chain()[0]);
+        let keys = ders.filter_map(|der| {
+            let issuer = trust::Certificate::from_der(der).ok()?;
+            Some(issuer.public_key().sha256().to_owned())
+        });
+        keys.collect()
     }
 
-    /// Returns where the leaves say that the revocation list is.
-    pub fn crl_url(&self) -> Option<&str> {
-        self.crl_url.as_deref()
+    /// Returns where the leaves that are issued now say that the revocation list is.
+    pub fn crl_url(&self) -> Option<String> {
+        self.pki.crl_url_of(&self.current().key_id())
+    }
+
+    /// Returns where the lists of all intermediates are, with the identifiers of their keys.
+    pub fn list_urls(&self) -> Vec<(String, String)> {
+        let ids = self.signing.iter().map(SigningIssuer::key_id);
+        ids.filter_map(|id| Some((self.pki.crl_url_of(&id)?, id)))
+            .collect()
+    }
+
+    /// Returns the revocation list of the root.
+    pub fn root_list(&self) -> Option<&RootList> {
+        self.root_list.as_ref()
+    }
+
+    /// Returns what certificates say of lists and answers.
+    pub fn pki(&self) -> &PkiSettings {
+        &self.pki
+    }
+
+    /// Returns the time-stamping authority, where there is an intermediate for it.
+    pub fn timestamping(&self) -> Option<&TimestampAuthority> {
+        self.timestamping.as_ref()
     }
 
     /// Returns the attributes that all subjects share.
     pub fn subject(&self) -> &AuthoritySubject {
-        &self.subject
-    }
-}
-
-/// The certificates of an authority, and where its keys lie.
-struct Vault<'a> {
-    config: &'a AuthorityConfig,
-    custody: &'a dyn Custody,
-}
-
-impl Vault<'_> {
-    /// Returns the root, and its key only if that was made now: opening it takes a moment, and it
-    /// is seldom needed.
-    fn root(
-        &self,
-        now: OffsetDateTime,
-    ) -> Result<(Certificate, Option<AuthorityKey>), AuthorityError> {
-        if let Some(certificate) = self.certificate("root")? {
-            if !self.custody.contains("root")? {
-                return Err(self.key_missing("root"));
-            }
-            return Ok((certificate, None));
-        }
-        let key = self.key_or_new("root")?;
-        let params = root_params(&self.config.subject, now)?;
-        let signed = params
-            .self_signed(&key)
-            .map_err(|error| not_signed(error, &key))?;
-        let certificate = self.keep_certificate("root", signed.der())?;
-        Ok((certificate, Some(key)))
+        self.current().subject()
     }
 
-    fn intermediate(
-        &self,
-        subject: &AuthoritySubject,
-        root_key: Option<AuthorityKey>,
-        now: OffsetDateTime,
-    ) -> Result<(Certificate, AuthorityKey), AuthorityError> {
-        let kept = self.certificate("intermediate")?;
-        if kept.is_some() && !self.custody.contains("intermediate")? {
-            return Err(self.key_missing("intermediate"));
-        }
-        let key = self.key_or_new("intermediate")?;
-        if let Some(certificate) = kept {
-            self.check_pair("intermediate", &certificate, &key)?;
-            if not_after(&certificate) - now >= INTERMEDIATE_RENEWAL {
-                return Ok((certificate, key));
-            }
-        }
-        let root_key = root_key.map_or_else(|| self.key_or_new("root"), Ok)?;
-        let issuer = Issuer::new(root_params(subject, now)?, root_key);
-        let signed = intermediate_params(subject, now)?
-            .signed_by(&key, &issuer)
-            .map_err(|error| not_signed(error, issuer.key()))?;
-        Ok((self.keep_certificate("intermediate", signed.der())?, key))
+    pub(crate) fn current(&self) -> &SigningIssuer {
+        &self.signing[self.signing.len() - 1]
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.config.folder.join(name)
+    /// Returns the signing intermediates, the newest last.
+    pub(crate) fn issuers(&self) -> &[SigningIssuer] {
+        &self.signing
     }
 
-    fn key_missing(&self, name: &str) -> AuthorityError {
-        AuthorityError::KeyMissing {
-            certificate: self.path(&format!("{name}.pem")),
-            key: name.to_owned(),
-            custody: self.custody.describe(),
-        }
-    }
-
-    fn certificate(&self, name: &str) -> Result<Option<Certificate>, AuthorityError> {
-        let path = self.path(&format!("{name}.pem"));
-        match read(&path, MAX_PEM_BYTES)? {
-            None => Ok(None),
-            Some(text) => match Certificate::from_pem(&text) {
-                Ok(certificate) => Ok(Some(certificate)),
-                Err(error) => Err(unusable(path, error.to_string())),
-            },
-        }
-    }
-
-    fn keep_certificate(&self, name: &str, der: &[u8]) -> Result<Certificate, AuthorityError> {
-        let path = self.path(&format!("{name}.pem"));
-        write(&path, pem(der).as_bytes())?;
-        Certificate::from_der(der).map_err(|error| unusable(path, error.to_string()))
-    }
-
-    fn key_or_new(&self, name: &str) -> Result<AuthorityKey, AuthorityError> {
-        let handle = match self.custody.open(name)? {
-            Some(handle) => handle,
-            None => self.custody.generate(name, KeyAlgorithm::P384)?,
-        };
-        Ok(AuthorityKey::new(handle)?)
-    }
-
-    fn check_pair(
-        &self,
-        name: &str,
-        certificate: &Certificate,
-        key: &AuthorityKey,
-    ) -> Result<(), AuthorityError> {
-        let info = certificate.tbs_certificate().subject_public_key_info();
-        if info.subject_public_key.raw_bytes() == key.public_bits() {
-            return Ok(());
-        }
-        let path = self.path(&format!("{name}.pem"));
-        Err(unusable(
-            path,
-            format!("it is not the certificate of key `{name}`"),
-        ))
+    /// Returns the signing intermediate whose key has this identifier, in hexadecimal.
+    pub(crate) fn issuer_by_key(&self, key_id: &str) -> Option<&SigningIssuer> {
+        let mut issuers = self.signing.iter().rev();
+        issuers.find(|issuer| issuer.key_id() == key_id)
     }
 }
 
@@ -310,41 +287,8 @@ fn not_signed(error: rcgen::Error, key: &AuthorityKey) -> AuthorityError {
     }
 }
 
-fn root_params(
-    subject: &AuthoritySubject,
-    now: OffsetDateTime,
-) -> Result<CertificateParams, AuthorityError> {
-    let mut params = authority_params(now, ROOT_LIFE)?;
-    params.distinguished_name = subject.with_common_name(ROOT_COMMON_NAME)?;
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    Ok(params)
-}
-
-fn intermediate_params(
-    subject: &AuthoritySubject,
-    now: OffsetDateTime,
-) -> Result<CertificateParams, AuthorityError> {
-    let mut params = authority_params(now, INTERMEDIATE_LIFE)?;
-    params.distinguished_name = subject.with_common_name(INTERMEDIATE_COMMON_NAME)?;
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.use_authority_key_identifier_extension = true;
-    Ok(params)
-}
-
-fn authority_params(
-    now: OffsetDateTime,
-    life: Duration,
-) -> Result<CertificateParams, AuthorityError> {
-    let mut params = CertificateParams::default();
-    params.serial_number = Some(random_serial()?);
-    params.not_before = whole_seconds(now - BACKDATED);
-    params.not_after = whole_seconds(now + life);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.key_identifier_method = KeyIdMethod::Sha256;
-    Ok(params)
-}
-
 /// Returns a serial number of 16 random bytes, positive and of full length (RFC 5280 §4.1.2.2).
+/// Its first byte is above that of any job's identifier, whose time it would be.
 fn random_serial() -> Result<SerialNumber, Unspecified> {
     let mut bytes = [0u8; 16];
     aws_lc_rs::rand::fill(&mut bytes)?;
@@ -358,20 +302,20 @@ pub(crate) fn whole_seconds(time: OffsetDateTime) -> OffsetDateTime {
 }
 
 fn not_after(certificate: &Certificate) -> OffsetDateTime {
-    let since_epoch = certificate.tbs_certificate().validity().not_after;
-    OffsetDateTime::UNIX_EPOCH + since_epoch.to_unix_duration()
+    moment(&certificate.tbs_certificate().validity().not_after)
+}
+
+fn not_before(certificate: &Certificate) -> OffsetDateTime {
+    moment(&certificate.tbs_certificate().validity().not_before)
+}
+
+fn moment(time: &x509_cert::time::Time) -> OffsetDateTime {
+    OffsetDateTime::UNIX_EPOCH + time.to_unix_duration()
 }
 
 pub(crate) fn pem(der: &[u8]) -> String {
     let encoded = der::pem::encode_string("CERTIFICATE", der::pem::LineEnding::LF, der);
     encoded.expect("a certificate is far below the limit of a PEM encoding")
-}
-
-fn to_der(certificate: &Certificate) -> Result<Vec<u8>, AuthorityError> {
-    let path = PathBuf::new();
-    certificate
-        .to_der()
-        .map_err(|error| unusable(path, error.to_string()))
 }
 
 fn unusable(path: PathBuf, reason: String) -> AuthorityError {

@@ -105,6 +105,19 @@ pub struct AuthorityChain {
     pub subject: AuthoritySubject,
     /// Where the leaves say that the revocation list is.
     pub crl_url: Option<String>,
+    /// Where the lists of the intermediates are, with the identifiers of their keys.
+    pub lists: Vec<(String, String)>,
+    /// Where the list of the root is.
+    pub root_crl_url: Option<String>,
+}
+
+/// A document in DER.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// The document.
+    pub der: Vec<u8>,
+    /// Until when it may be used, if it says so.
+    pub next_update: Option<OffsetDateTime>,
 }
 
 /// A revocation list, whole.
@@ -374,11 +387,15 @@ impl SignerClient {
                 chain_pem,
                 subject,
                 crl_url,
+                lists,
+                root_crl_url,
             } => Ok(AuthorityChain {
                 root_pem,
                 chain_pem,
                 subject,
                 crl_url,
+                lists,
+                root_crl_url,
             }),
             _ => Err(SignerClientError::Unexpected),
         }
@@ -392,11 +409,30 @@ impl SignerClient {
         }
     }
 
-    /// Returns the current revocation list, put together from its pieces.
-    pub async fn revocation_list(&self) -> Result<FetchedList, SignerClientError> {
+    /// Returns the revocation list of the root.
+    pub async fn root_list(&self) -> Result<Document, SignerClientError> {
+        document_of(self.call(&Request::RootList).await?)
+    }
+
+    /// Returns the answer to an OCSP request in DER.
+    pub async fn ocsp(&self, request: Vec<u8>) -> Result<Document, SignerClientError> {
+        document_of(self.call(&Request::Ocsp { request }).await?)
+    }
+
+    /// Returns the answer to a time-stamp request in DER.
+    pub async fn timestamp(&self, request: Vec<u8>) -> Result<Document, SignerClientError> {
+        document_of(self.call(&Request::Timestamp { request }).await?)
+    }
+
+    /// Returns the revocation list of the intermediate whose key has this identifier, of the newest
+    /// when it is absent, put together from its pieces.
+    pub async fn revocation_list(
+        &self,
+        issuer: Option<&str>,
+    ) -> Result<FetchedList, SignerClientError> {
         // A list that is replaced between two pieces is begun again.
         for _ in 0..3 {
-            match self.try_revocation_list().await {
+            match self.try_revocation_list(issuer).await {
                 Err(SignerClientError::Failed(failure))
                     if failure.code == "revocation-list-replaced" => {}
                 result => return result,
@@ -405,11 +441,15 @@ impl SignerClient {
         Err(SignerClientError::Timeout)
     }
 
-    async fn try_revocation_list(&self) -> Result<FetchedList, SignerClientError> {
+    async fn try_revocation_list(
+        &self,
+        issuer: Option<&str>,
+    ) -> Result<FetchedList, SignerClientError> {
         let mut der = Vec::new();
         let mut wanted = None;
         loop {
             let request = Request::RevocationList {
+                issuer: issuer.map(str::to_owned),
                 number: wanted,
                 offset: der.len(),
             };
@@ -472,6 +512,13 @@ impl SignerClient {
 fn profile_of(response: Response) -> Result<SigningProfile, SignerClientError> {
     match response {
         Response::Profile(profile) => Ok(profile),
+        _ => Err(SignerClientError::Unexpected),
+    }
+}
+
+fn document_of(response: Response) -> Result<Document, SignerClientError> {
+    match response {
+        Response::Document { der, next_update } => Ok(Document { der, next_update }),
         _ => Err(SignerClientError::Unexpected),
     }
 }

@@ -21,6 +21,18 @@ pub const MAX_REASON_CHARS: usize = 500;
 pub struct JobId(Uuid);
 
 impl JobId {
+    /// Returns the identifier whose bytes are the serial number of a leaf, if a job could have it.
+    pub fn of_serial(serial: &[u8]) -> Option<Self> {
+        let id = Uuid::from_bytes(serial.try_into().ok()?);
+        (id.get_version_num() == 7).then_some(Self(id))
+    }
+
+    /// Returns the serial number of the job's own leaf: the 16 bytes of the identifier. They begin
+    /// with its time, so as a number they are positive (RFC 5280 §4.1.2.2) until the year 6429.
+    pub fn serial(self) -> [u8; 16] {
+        self.0.into_bytes()
+    }
+
     /// Returns a new identifier; later ones sort after earlier ones.
     pub fn new(now: OffsetDateTime) -> Self {
         let seconds = u64::try_from(now.unix_timestamp()).unwrap_or(0);
@@ -138,6 +150,9 @@ pub struct SigningJob {
     pub leaf_tbs_sha384: Option<String>,
     /// Whether other jobs were signed with the same leaf.
     pub shares_leaf: bool,
+    /// The number of the intermediate that issued the leaf, from 1 on.
+    #[serde(default = "first_issuer", skip_serializing_if = "is_first_issuer")]
+    pub issuer: u32,
     /// The SHA-256 of the envelope, in hexadecimal; unknown for jobs of a time before the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub envelope_sha256: Option<String>,
@@ -169,6 +184,9 @@ impl SigningJob {
 pub struct RevokedLeaf {
     /// The serial number, in hexadecimal.
     pub serial: String,
+    /// The number of the intermediate that issued it, from 1 on.
+    #[serde(default = "first_issuer", skip_serializing_if = "is_first_issuer")]
+    pub issuer: u32,
     /// When it was revoked.
     #[serde(with = "time::serde::rfc3339")]
     pub revoked_at: OffsetDateTime,
@@ -184,6 +202,24 @@ pub struct RevokedLeaf {
     pub listed_until: OffsetDateTime,
 }
 
+/// A leaf that several jobs share, and that no job's identifier names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuedLeaf {
+    /// The serial number, in hexadecimal.
+    pub serial: String,
+    /// The number of the intermediate that issued it, from 1 on.
+    pub issuer: u32,
+}
+
+/// Returns the number of the intermediate that issued all leaves until there was a second.
+pub(crate) fn first_issuer() -> u32 {
+    1
+}
+
+pub(crate) fn is_first_issuer(issuer: &u32) -> bool {
+    *issuer == first_issuer()
+}
+
 impl RevokedLeaf {
     /// Returns the stricter union of two revocations of one leaf: what either makes bad is bad.
     pub fn union(self, other: Self) -> Self {
@@ -193,6 +229,7 @@ impl RevokedLeaf {
         };
         Self {
             serial: self.serial,
+            issuer: self.issuer,
             revoked_at: self.revoked_at.min(other.revoked_at),
             invalid_from,
             listed_until: self.listed_until.max(other.listed_until),
@@ -225,6 +262,7 @@ mod tests {
     fn the_union_of_two_revocations_is_the_stricter() {
         let leaf = |from: Option<OffsetDateTime>, until| RevokedLeaf {
             serial: "01".to_owned(),
+            issuer: 1,
             revoked_at: datetime!(2026-02-01 0:00 UTC),
             invalid_from: from,
             listed_until: until,

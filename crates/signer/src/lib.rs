@@ -38,11 +38,11 @@ pub mod tls;
 
 pub use acceptance::Acceptance;
 pub use account::{AccountNumber, AccountNumberError, Arn, ArnKind, Installation};
-pub use authority::{Authority, AuthorityConfig, AuthorityError, AuthoritySubject};
+pub use authority::{Authority, AuthorityConfig, AuthorityError, AuthoritySubject, PkiSettings};
 pub use client::{SignerClient, SignerClientError};
 pub use confine::{Allowed, Confinement, confine};
 pub use custody::{Custody, CustodyError, KeyAlgorithm, KeyHandle, UnlockSource};
-pub use job::{JobId, JobKind, JobRevocation, JobStatus, RevokedLeaf, SigningJob};
+pub use job::{IssuedLeaf, JobId, JobKind, JobRevocation, JobStatus, RevokedLeaf, SigningJob};
 pub use payload::RefusedPayload;
 pub use principal::{Denial, Principal, PrincipalKind, Workload};
 pub use profile::rules::{Artifact, Rule, RuleId, Rules, Unknown};

@@ -178,10 +178,27 @@ pub enum Request {
     Revocation(revocation::RevocationCall),
     /// A piece of the revocation list.
     RevocationList {
+        /// Whose, by the identifier of the issuer's key; the newest intermediate's when absent.
+        #[serde(default)]
+        issuer: Option<String>,
         /// Which list; the current one when absent.
         number: Option<u64>,
         /// Where the piece begins.
         offset: usize,
+    },
+    /// The revocation list of the root.
+    RootList,
+    /// The answer to an OCSP request.
+    Ocsp {
+        /// The request in DER.
+        #[serde(with = "base64_bytes")]
+        request: Vec<u8>,
+    },
+    /// The answer to a time-stamp request.
+    Timestamp {
+        /// The request in DER.
+        #[serde(with = "base64_bytes")]
+        request: Vec<u8>,
     },
 }
 
@@ -232,6 +249,10 @@ pub enum Response {
         subject: AuthoritySubject,
         /// Where the leaves say that the revocation list is.
         crl_url: Option<String>,
+        /// Where the lists of the intermediates are, with the identifiers of their keys.
+        lists: Vec<(String, String)>,
+        /// Where the list of the root is.
+        root_crl_url: Option<String>,
     },
     /// Where the keys lie, in words.
     Custody(String),
@@ -251,6 +272,15 @@ pub enum Response {
         /// The piece.
         #[serde(with = "base64_bytes")]
         piece: Vec<u8>,
+    },
+    /// A document in DER.
+    Document {
+        /// The document.
+        #[serde(with = "base64_bytes")]
+        der: Vec<u8>,
+        /// Until when it may be used.
+        #[serde(default, with = "time::serde::rfc3339::option")]
+        next_update: Option<OffsetDateTime>,
     },
     /// It was not done.
     Failed(Failure),
@@ -316,6 +346,9 @@ fn classify(error: &SignerError) -> (FailureKind, &'static str) {
         SignerError::NoProfile(_) => (FailureKind::NotFound, "profile-not-found"),
         SignerError::NotInLog(..) => (FailureKind::NotFound, "log-not-found"),
         SignerError::NoJob(_) => (FailureKind::NotFound, "signature-not-found"),
+        SignerError::NoIssuer(_) => (FailureKind::NotFound, "issuer-not-found"),
+        SignerError::NoRootList => (FailureKind::NotFound, "root-list-not-found"),
+        SignerError::NoTimestamping => (FailureKind::NotFound, "timestamping-not-set-up"),
         SignerError::Payload(_) => (FailureKind::Usage, "payload-refused"),
         SignerError::Entry(_) => (FailureKind::Usage, "log-entry-refused"),
         SignerError::Spec(_) => (FailureKind::Usage, "profile-invalid"),
@@ -375,6 +408,9 @@ fn hint(error: &SignerError) -> Option<&'static str> {
             "have an administrator make a new version with `countersign profile create --replace`",
         ),
         SignerError::NothingSigned(_) => Some("look at the name: nothing is revoked in advance"),
+        SignerError::NoTimestamping => Some(
+            "make a request with `countersign ca request --for time-stamping`, have the root sign it, and bring it in with `countersign ca import`",
+        ),
         _ => None,
     }
 }

@@ -16,7 +16,7 @@ use trust::tlog::{Hash, Node};
 
 pub use memory::MemoryRecords;
 
-use crate::job::{JobId, RevokedLeaf, SigningJob};
+use crate::job::{IssuedLeaf, JobId, RevokedLeaf, SigningJob};
 use crate::profile::{ProfileName, SigningProfile};
 
 /// Says that the records cannot be read or written.
@@ -73,6 +73,8 @@ pub struct Batch {
     pub leaves: Vec<RevokedLeaf>,
     /// New revocations, as they are pushed.
     pub revocations: Vec<KeptRevocation>,
+    /// Leaves that several jobs share, issued now; one that is known already stays as it is.
+    pub issued: Vec<IssuedLeaf>,
     /// New entries of the log.
     pub entries: Vec<LogEntry>,
     /// Subtrees that are complete now.
@@ -252,6 +254,8 @@ pub trait Records: LogRecords + RevocationRecords {
     async fn expiring_jobs(&self, query: &ExpiryQuery) -> Result<Vec<SigningJob>, RecordsError>;
     /// Returns jobs of a time before the log that are not in it yet, the oldest first.
     async fn unlogged_jobs(&self, limit: usize) -> Result<Vec<SigningJob>, RecordsError>;
+    /// Returns the leaf with this serial number, in hexadecimal, if several jobs share it.
+    async fn issued_leaf(&self, serial: &str) -> Result<Option<IssuedLeaf>, RecordsError>;
     /// Returns the revoked leaves that are listed after `now`.
     async fn revoked_leaves(&self, now: OffsetDateTime) -> Result<Vec<RevokedLeaf>, RecordsError>;
     /// Returns a number that is larger than all that it returned before; the first is 1.

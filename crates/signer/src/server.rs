@@ -56,6 +56,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), StartError> {
     let signer = Signer::open(config.service, records).await?;
+    warn_about(&signer);
     let socket = SocketFile::bind(&config.socket, config.socket_group)?;
     tracing::info!(socket = %config.socket.display(), "the signer is ready");
     let allowed: Arc<[u32]> = config.allowed_uids.into();
@@ -82,6 +83,31 @@ pub async fn serve(
     let all = async { while connections.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(DRAIN, all).await;
     Ok(())
+}
+
+/// A list of the root that ends sooner than this is worth a word at each start.
+const ROOT_LIST_ENDS: time::Duration = time::Duration::days(90);
+
+/// Says what of the authority somebody should see to.
+fn warn_about(signer: &Signer) {
+    let authority = signer.authority();
+    if authority.root_key_beside() {
+        tracing::warn!(
+            "the key of the root lies beside the service: whoever takes the service over can issue \
+             for ever. `countersign ca init` makes an authority whose root is elsewhere"
+        );
+    }
+    match authority.root_list() {
+        Some(list) if list.next_update < signer.now() + ROOT_LIST_ENDS => tracing::warn!(
+            until = %list.next_update,
+            "the revocation list of the root ends soon, and nothing verifies without one: sign \
+             another with `countersign ca revoke`, and bring it in with `countersign ca import`"
+        ),
+        _ => {}
+    }
+    if authority.timestamping().is_none() {
+        tracing::info!("no time is stamped: there is no intermediate for that");
+    }
 }
 
 /// The listener, and the file that is taken away with it.
@@ -375,9 +401,34 @@ async fn dispatch(signer: &Arc<Signer>, request: Request) -> Result<Response, Si
             root_pem: signer.authority().root_pem(),
             chain_pem: signer.authority().chain_pem(),
             subject: signer.authority().subject().clone(),
-            crl_url: signer.authority().crl_url().map(str::to_owned),
+            crl_url: signer.authority().crl_url(),
+            lists: signer.authority().list_urls(),
+            root_crl_url: signer.authority().pki().root_crl_url.clone(),
         },
-        Request::RevocationList { number, offset } => list_piece(signer, number, offset).await?,
+        Request::RevocationList {
+            issuer,
+            number,
+            offset,
+        } => list_piece(signer, issuer.as_deref(), (number, offset)).await?,
+        Request::RootList => {
+            let list = signer.authority().root_list();
+            let list = list.ok_or(SignerError::NoRootList)?;
+            Response::Document {
+                der: list.der.clone(),
+                next_update: Some(list.next_update),
+            }
+        }
+        Request::Ocsp { request } => {
+            let answer = signer.ocsp(&request).await;
+            Response::Document {
+                der: answer.der.to_vec(),
+                next_update: answer.next_update,
+            }
+        }
+        Request::Timestamp { request } => Response::Document {
+            der: signer.timestamp(request).await?,
+            next_update: None,
+        },
     })
 }
 
@@ -405,10 +456,10 @@ fn profile_page(all: &[Arc<SigningProfile>]) -> Response {
 
 async fn list_piece(
     signer: &Arc<Signer>,
-    number: Option<u64>,
-    offset: usize,
+    issuer: Option<&str>,
+    (number, offset): (Option<u64>, usize),
 ) -> Result<Response, SignerError> {
-    let list = signer.revocation_list().await?;
+    let list = signer.revocation_list(issuer).await?;
     if let Some(number) = number
         && number != list.number
     {

@@ -10,10 +10,12 @@ mod error;
 mod forecast;
 mod journal;
 mod log;
+mod ocsp;
 mod profiles;
 mod quotas;
 mod revocation;
 mod sign;
+mod timestamp;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -26,6 +28,7 @@ pub use error::SignerError;
 pub use forecast::{ExpiringJob, ExpiryPlace};
 pub use journal::{Head, Recorded};
 pub use log::ProvenEntry;
+pub use ocsp::OcspAnswer;
 pub use profiles::{ProfileChange, RuleStep, RuleTest, RuleTestResult};
 pub use revocation::{
     FeedPage, LISTED_AFTER_EXPIRY, MAX_BUNDLE_LIFE, MAX_PREVIEWED, Preview, PreviewedJob,
@@ -194,7 +197,7 @@ impl Signer {
         profile.owner.unwrap_or(self.installation.number)
     }
 
-    fn now(&self) -> OffsetDateTime {
+    pub(crate) fn now(&self) -> OffsetDateTime {
         (self.clock)()
     }
 

@@ -23,6 +23,8 @@ pub mod runs;
 pub mod signing;
 pub mod used_tokens;
 
+pub mod backup;
+
 mod cache;
 mod sqlite;
 

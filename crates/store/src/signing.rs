@@ -43,6 +43,15 @@ pub struct RevokedLeafRow {
     pub document: String,
 }
 
+/// A leaf certificate that several jobs share, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuedLeafRow {
+    /// Its serial number.
+    pub serial: String,
+    /// The number of its issuer.
+    pub issuer: u32,
+}
+
 /// Rows that change together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SigningChange {
@@ -54,6 +63,8 @@ pub struct SigningChange {
     pub leaves: Vec<RevokedLeafRow>,
     /// New revocations, as they are pushed.
     pub revocations: Vec<RevocationRow>,
+    /// Leaves that several jobs share, issued now; one that is known stays as it is.
+    pub issued: Vec<IssuedLeafRow>,
     /// New entries of the log.
     pub entries: Vec<LogEntryRow>,
     /// New hashes of the tree over it.
@@ -132,6 +143,26 @@ impl SigningRecords {
             .await
     }
 
+    /// Returns the leaf with this serial number, if several jobs share it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn issued_leaf(&self, serial: &str) -> Result<Option<IssuedLeafRow>, StoreError> {
+        let serial = serial.to_owned();
+        self.0
+            .read(move |connection| {
+                let mut statement = connection
+                    .prepare_cached("SELECT serial, issuer FROM issued_leaves WHERE serial = ?1")?;
+                first(statement.query([serial])?, |row| {
+                    Ok(IssuedLeafRow {
+                        serial: row.get(0)?,
+                        issuer: row.get(1)?,
+                    })
+                })
+            })
+            .await
+    }
+
     /// Returns a number that is larger than all that it returned before for `counter`; the first
     /// is 1.
     ///
@@ -170,5 +201,11 @@ fn put(connection: &Connection, change: &SigningChange) -> Result<(), StoreError
         statement.execute(params![row.serial, micros(row.listed_until), row.document])?;
     }
     revocations::put(connection, change)?;
+    for row in &change.issued {
+        let mut statement = connection.prepare_cached(
+            "INSERT INTO issued_leaves (serial, issuer) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        )?;
+        statement.execute(params![row.serial, row.issuer])?;
+    }
     log::put(connection, change)
 }

@@ -8,6 +8,8 @@ mod logout;
 mod access_key;
 mod account;
 mod attach;
+mod backup;
+mod ca;
 mod copy;
 mod custody;
 mod discover;
@@ -56,7 +58,7 @@ macro_rules! commands {
     ($($variant:ident => $module:ident,)*) => {
         /// What to do. The help of each command is the doc comment of its `Args`.
         #[derive(Subcommand)]
-        #[expect(clippy::large_enum_variant, reason = "a process parses one command")]
+        #[allow(clippy::large_enum_variant, reason = "a process parses one command; which is largest changes")]
         pub(crate) enum Command {
             $(#[allow(missing_docs)] $variant($module::Args),)*
         }
@@ -104,6 +106,8 @@ commands! {
     Verifier => verifier,
     Up => up,
     Down => down,
+    Backup => backup,
+    Ca => ca,
     Custody => custody,
     Serve => serve,
     Witness => witness,

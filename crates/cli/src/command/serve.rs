@@ -12,6 +12,7 @@ use server::roles::signer::AuthorityOptions;
 use server::supervisor::{InstallationOptions, ServeError};
 use server::{ServeOptions, roles};
 use signer::account::parse_region;
+use signer::authority::timestamp::TimestampPolicy;
 use signer::custody::UnlockSource;
 use signer::custody::unlock::ROOT_DEFAULT_PATH;
 use signer::{AccountNumber, AuthoritySubject};
@@ -71,8 +72,9 @@ pub(crate) struct Args {
         default_value = "C=US, ST=WA, O=Countersign"
     )]
     authority: AuthoritySubject,
-    /// Where verifiers fetch the revocation list; plain HTTP, and stable: every signature names it
-    /// [default: /pki/ca.crl of the public URL, on port 80 when that is HTTPS].
+    /// Where verifiers fetch the revocation lists; plain HTTP, and stable: every signature names it.
+    /// `{issuer}` stands for the identifier of the intermediate's key, and `ca.crl` at the end for
+    /// `crl/{issuer}.crl` [default: /pki/ca.crl of the public URL, on port 80 when that is HTTPS].
     #[arg(long, value_name = "URL", value_parser = parse_crl_url)]
     crl_url: Option<String>,
     /// A witness that is asked to cosign the checkpoints of the transparency log, and the key of
@@ -92,6 +94,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = DEFAULT_REQUESTS_PER_SECOND,
           value_parser = clap::value_parser!(u32).range(1..))]
     aws_requests_per_second: u32,
+    /// Where verifiers ask the OCSP responder; plain HTTP [default: /pki/ocsp beside the lists].
+    #[arg(long, value_name = "URL", value_parser = parse_crl_url)]
+    ocsp_url: Option<String>,
+    /// The policy under which time is stamped, an object identifier of your own
+    /// [default: 1.3.6.1.4.1.32473.1.3161, which is kept for examples].
+    #[arg(long, value_name = "OID", value_parser = parse_policy)]
+    timestamp_policy: Option<String>,
     /// How the log is written to standard error.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: Format,
@@ -162,6 +171,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, CliEr
         authority: AuthorityOptions {
             subject: args.authority,
             crl_url: args.crl_url,
+            ocsp_url: args.ocsp_url,
+            timestamp_policy: args.timestamp_policy,
+            ..AuthorityOptions::default()
         },
         witnesses: args.witnesses,
         installation: InstallationOptions {
@@ -180,8 +192,17 @@ fn parse_crl_url(text: &str) -> Result<String, String> {
     let parsed: Result<url::Url, _> = text.parse();
     match parsed {
         Ok(url) if url.scheme() == "http" && url.host().is_some() => Ok(url.into()),
-        _ => Err("expected an `http` URL: verifiers fetch revocation lists without TLS".to_owned()),
+        _ => {
+            Err("expected an `http` URL: verifiers fetch lists and answers without TLS".to_owned())
+        }
     }
+}
+
+fn parse_policy(text: &str) -> Result<String, String> {
+    let parsed: Result<TimestampPolicy, _> = text.parse();
+    parsed
+        .map(|policy| policy.to_string())
+        .map_err(|error| error.to_string())
 }
 
 fn failed(error: ServeError) -> CliError {

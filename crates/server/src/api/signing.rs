@@ -16,6 +16,7 @@ mod signatures;
 use std::collections::BTreeMap;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -194,6 +195,9 @@ pub fn routes() -> Router<Front> {
         .route("/pki/root.pem", get(pki::root))
         .route("/pki/chain.pem", get(pki::chain))
         .route("/pki/ca.crl", get(pki::revocation_list))
+        .route("/pki/crl/{file}", get(pki::list_of_issuer))
+        .route("/pki/root.crl", get(pki::root_list))
+        .merge(pki_requests())
         .route(
             "/api/v1/profiles",
             get(profiles::list).post(profiles::create),
@@ -210,6 +214,14 @@ pub fn routes() -> Router<Front> {
         .route("/api/v1/attestations", post(signatures::create_attestation))
         .route("/api/v1/signatures/{job}", get(signatures::show))
         .route("/api/v1/signatures/{job}/revoke", post(signatures::revoke))
+}
+
+fn pki_requests() -> Router<Front> {
+    Router::new()
+        .route("/pki/ocsp", post(pki::ocsp_post))
+        .route("/pki/ocsp/{*request}", get(pki::ocsp_get))
+        .route("/pki/tsa", post(pki::timestamp))
+        .layer(DefaultBodyLimit::max(pki::MAX_REQUEST_BYTES))
 }
 
 impl From<SignerClientError> for ApiError {
@@ -238,6 +250,9 @@ impl From<SignerClientError> for ApiError {
 /// The signer's codes, which are stable and part of this API.
 fn known_code(code: &str) -> &'static str {
     const CODES: &[&str] = &[
+        "issuer-not-found",
+        "root-list-not-found",
+        "timestamping-not-set-up",
         "profile-not-granted",
         "no-rule-matches",
         "rule-denies",

@@ -15,8 +15,8 @@ use gate::{Decision, Facts, GatePolicy, NewestKnown, decide, newest_signed};
 use oci::graph::GraphLimits;
 use oci::{ArtifactGraph, Digest, RepositoryName};
 use serde_json::Value;
-use signer::SignerClientError;
 use signer::protocol::FailureKind;
+use signer::{SignerClient, SignerClientError};
 use store::StoreError;
 use store::documents::DocumentKey;
 use trust::revocation::Pushed;
@@ -343,16 +343,26 @@ pub(crate) async fn current_graph_root(
 ///
 /// Ours is asked for only before the feed of revocations was heard for the first time.
 struct Crls {
-    own_url: String,
-    front: Front,
+    signer: SignerClient,
+    own: BTreeMap<String, OwnList>,
     others: HttpCrls,
+}
+
+/// Whose list of our own.
+enum OwnList {
+    Root,
+    Issuer(String),
 }
 
 impl Crls {
     async fn new(front: &Front) -> Result<Self, JudgeError> {
+        let authority = front.signer.authority().await?;
+        let lists = authority.lists.into_iter();
+        let mut own: BTreeMap<_, _> = lists.map(|(url, id)| (url, OwnList::Issuer(id))).collect();
+        own.extend(authority.root_crl_url.map(|url| (url, OwnList::Root)));
         Ok(Self {
-            own_url: front.signer.authority().await?.crl_url.unwrap_or_default(),
-            front: front.clone(),
+            signer: front.signer.clone(),
+            own,
             others: HttpCrls::new(&HttpOptions::default()).map_err(JudgeError::Client)?,
         })
     }
@@ -361,14 +371,18 @@ impl Crls {
 #[async_trait]
 impl CrlSource for Crls {
     async fn fetch(&self, url: &str) -> Result<Vec<u8>, ClientError> {
-        if url != self.own_url {
-            return self.others.fetch(url).await;
-        }
-        let own = self.front.signer.revocation_list().await;
-        let own = own.map_err(|source| ClientError::Other {
-            what: "the signer gave no revocation list".to_owned(),
-            source: Box::new(source),
-        })?;
-        Ok(own.der)
+        let own = match self.own.get(url) {
+            None => return self.others.fetch(url).await,
+            Some(OwnList::Root) => self.signer.root_list().await.map(|list| list.der),
+            Some(OwnList::Issuer(id)) => {
+                let list = self.signer.revocation_list(Some(id)).await;
+                list.map(|list| list.der)
+            }
+        };
+        own.map_err(|error| ClientError::Unavailable {
+            place: url.to_owned(),
+            reason: error.to_string(),
+            source: Some(Box::new(error)),
+        })
     }
 }

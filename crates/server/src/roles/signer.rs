@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use signer::custody::{Custody, KdfCost, UnlockSecret};
 use signer::service::DEFAULT_CRL_PERIOD;
 use signer::{
-    AuthorityConfig, AuthoritySubject, Records, ServiceConfig, SignerConfig, UnlockSource,
+    AuthorityConfig, AuthoritySubject, PkiSettings, Records, ServiceConfig, SignerConfig,
+    UnlockSource,
 };
 use store::SigningRecords;
 use tokio::sync::watch;
@@ -19,6 +20,10 @@ use crate::custody::CustodySettings;
 
 /// The path of the revocation list below the public URL.
 pub const CRL_PATH: &str = "/pki/ca.crl";
+/// The path of the root's revocation list below it.
+pub const ROOT_CRL_PATH: &str = "/pki/root.crl";
+/// The path of the OCSP responder below it.
+pub const OCSP_PATH: &str = "/pki/ocsp";
 
 /// What the signer is started with.
 #[derive(Serialize, Deserialize)]
@@ -50,37 +55,55 @@ pub struct SignerSettings {
 pub struct AuthorityOptions {
     /// The subject attributes of an authority that is made now.
     pub subject: AuthoritySubject,
-    /// Where verifiers fetch the revocation list.
+    /// Where verifiers fetch the revocation lists of the intermediates, where it is not below the
+    /// public URL.
     pub crl_url: Option<String>,
+    /// Where they ask the OCSP responder.
+    pub ocsp_url: Option<String>,
+    /// Where they fetch the revocation list of the root.
+    pub root_crl_url: Option<String>,
+    /// The policy of time-stamps, as an object identifier.
+    pub timestamp_policy: Option<String>,
 }
 
 impl AuthorityOptions {
-    /// Returns where verifiers fetch the revocation list of a server at `public_url`.
+    /// Returns what certificates say of the lists and answers of a server at `public_url`.
     ///
-    /// Lists are signed, and verifiers fetch them over plain HTTP only (RFC 5280 §8 warns of
-    /// lists over TLS). A server that speaks TLS names port 80 of its host; something there must
-    /// hand the list on.
-    pub fn crl_url(&self, public_url: &str) -> String {
-        if let Some(url) = &self.crl_url {
-            return url.clone();
-        }
-        let base = public_url.trim_end_matches('/');
-        match base.strip_prefix("https://") {
-            None => format!("{base}{CRL_PATH}"),
-            Some(rest) => {
-                let authority = rest.split('/').next().unwrap_or(rest);
-                let host = authority
-                    .rsplit_once(':')
-                    .map_or(authority, |(host, port)| {
-                        match port.bytes().all(|byte| byte.is_ascii_digit()) {
-                            true => host,
-                            false => authority,
-                        }
-                    });
-                format!("http://{host}{CRL_PATH}")
-            }
-        }
+    /// # Errors
+    /// When the policy is not an object identifier.
+    pub fn pki(&self, public_url: &str) -> anyhow::Result<PkiSettings> {
+        let base = plain_http(public_url);
+        let or_below = |chosen: &Option<String>, path| {
+            let below = || format!("{base}{path}");
+            Some(chosen.clone().unwrap_or_else(below))
+        };
+        let policy = self.timestamp_policy.as_deref().map(str::parse);
+        Ok(PkiSettings {
+            crl_url: or_below(&self.crl_url, CRL_PATH),
+            ocsp_url: or_below(&self.ocsp_url, OCSP_PATH),
+            root_crl_url: or_below(&self.root_crl_url, ROOT_CRL_PATH),
+            timestamp_policy: policy.transpose()?.unwrap_or_default(),
+        })
     }
+}
+
+/// Returns the URL at which verifiers reach a server at `public_url` without TLS.
+///
+/// Lists and answers are signed, and verifiers fetch them over plain HTTP only (RFC 5280 §8 warns
+/// of lists over TLS). A server that speaks TLS names port 80 of its host; something there must
+/// hand on what is below `/pki`.
+fn plain_http(public_url: &str) -> String {
+    let base = public_url.trim_end_matches('/');
+    let Some(rest) = base.strip_prefix("https://") else {
+        return base.to_owned();
+    };
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let is_number = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if is_number(port) => host,
+        _ => authority,
+    };
+    format!("http://{host}")
 }
 
 /// Gives up what the signer does not need. Called while the process has one thread: the
@@ -146,7 +169,7 @@ fn config(
     custody: Option<Arc<dyn Custody>>,
 ) -> anyhow::Result<SignerConfig> {
     let secret = UnlockSecret::parse(settings.unlock.into_bytes())?;
-    let crl_url = settings.authority.crl_url(&settings.public_url);
+    let pki = settings.authority.pki(&settings.public_url)?;
     let mut allowed_uids = settings.allowed_uids;
     allowed_uids.push(rustix::process::getuid().as_raw());
     Ok(SignerConfig {
@@ -155,7 +178,7 @@ fn config(
             authority: AuthorityConfig {
                 folder: settings.folder.join("keys"),
                 subject: settings.authority.subject,
-                crl_url: Some(crl_url),
+                pki,
                 kdf_cost: KdfCost::DEFAULT,
             },
             unlock: UnlockSource::Given(secret),
@@ -187,14 +210,13 @@ mod tests {
 
     #[test]
     fn revocation_lists_are_fetched_over_plain_http() {
+        let crl_url = |options: &AuthorityOptions, url| options.pki(url).unwrap().crl_url;
         let chosen = AuthorityOptions {
             crl_url: Some("http://crl.example/ca.crl".to_owned()),
             ..AuthorityOptions::default()
         };
-        assert_eq!(
-            chosen.crl_url("https://a.example"),
-            "http://crl.example/ca.crl"
-        );
+        let expected = Some("http://crl.example/ca.crl".to_owned());
+        assert_eq!(crl_url(&chosen, "https://a.example"), expected);
         for (public_url, expected) in [
             ("http://127.0.0.1:5000", "http://127.0.0.1:5000/pki/ca.crl"),
             ("http://a.example/", "http://a.example/pki/ca.crl"),
@@ -203,7 +225,8 @@ mod tests {
             ("https://[::1]:5443", "http://[::1]/pki/ca.crl"),
             ("https://[::1]", "http://[::1]/pki/ca.crl"),
         ] {
-            assert_eq!(AuthorityOptions::default().crl_url(public_url), expected);
+            let found = crl_url(&AuthorityOptions::default(), public_url);
+            assert_eq!(found.as_deref(), Some(expected));
         }
     }
 }

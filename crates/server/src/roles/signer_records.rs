@@ -6,13 +6,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use signer::log::entry::job_of_entry;
 use signer::{
-    Batch, Coverage, CoverageQuery, ExpiryQuery, JobId, JobPage, JobQuery, KeptRevocation,
-    LeafName, LogEntry, LogHead, LogRecords, Records, RecordsError, RevocationRecords, RevokedLeaf,
-    SigningJob, SigningProfile, TreeNode,
+    Batch, Coverage, CoverageQuery, ExpiryQuery, IssuedLeaf, JobId, JobPage, JobQuery,
+    KeptRevocation, LeafName, LogEntry, LogHead, LogRecords, Records, RecordsError,
+    RevocationRecords, RevokedLeaf, SigningJob, SigningProfile, TreeNode,
 };
 use store::signing::{
-    CoverageFilter, ExpiryFilter, LogEntryRow, LogNodeRow, ProfileRow, RevocationRow,
-    RevokedLeafRow, SigningChange, SigningJobFilter, SigningJobRow, SigningRecords, StoredJob,
+    CoverageFilter, ExpiryFilter, IssuedLeafRow, LogEntryRow, LogNodeRow, ProfileRow,
+    RevocationRow, RevokedLeafRow, SigningChange, SigningJobFilter, SigningJobRow, SigningRecords,
+    StoredJob,
 };
 use time::OffsetDateTime;
 use trust::tlog::{Hash, Node};
@@ -150,6 +151,14 @@ impl Records for StoredRecords {
         documents.iter().map(|document| parsed(document)).collect()
     }
 
+    async fn issued_leaf(&self, serial: &str) -> Result<Option<IssuedLeaf>, RecordsError> {
+        let row = self.0.issued_leaf(serial).await.map_err(not_read)?;
+        Ok(row.map(|row| IssuedLeaf {
+            serial: row.serial,
+            issuer: row.issuer,
+        }))
+    }
+
     async fn revoked_leaves(&self, now: OffsetDateTime) -> Result<Vec<RevokedLeaf>, RecordsError> {
         let rows = self.0.revoked_leaves(now).await.map_err(not_read)?;
         rows.iter().map(|row| parsed(&row.document)).collect()
@@ -168,6 +177,7 @@ fn change(batch: &Batch) -> Result<SigningChange, RecordsError> {
         jobs: batch.jobs.iter().map(job_row).collect::<Result<_, _>>()?,
         leaves: leaves.collect::<Result<_, _>>()?,
         revocations: batch.revocations.iter().map(revocation_row).collect(),
+        issued: batch.issued.iter().map(issued_row).collect(),
         entries: batch.entries.iter().map(entry_row).collect(),
         nodes: batch.nodes.iter().map(node_row).collect(),
         checkpoint: batch.checkpoint.clone(),
@@ -260,6 +270,13 @@ fn leaf_row(leaf: &RevokedLeaf) -> Result<RevokedLeafRow, RecordsError> {
     })
 }
 
+fn issued_row(leaf: &IssuedLeaf) -> IssuedLeafRow {
+    IssuedLeafRow {
+        serial: leaf.serial.clone(),
+        issuer: leaf.issuer,
+    }
+}
+
 fn document(value: &impl Serialize) -> Result<String, RecordsError> {
     serde_json::to_string(value).map_err(not_written)
 }
@@ -320,6 +337,7 @@ mod tests {
             leaf_sha256: "aa".to_owned(),
             leaf_tbs_sha384: None,
             shares_leaf: true,
+            issuer: 1,
             envelope_sha256: Some("bb".to_owned()),
             signed_sha256: Some("cc".to_owned()),
             status: JobStatus::Succeeded,
@@ -379,15 +397,21 @@ mod tests {
         let (first, second) = (job(0, NOW), job(1, later));
         let leaf = RevokedLeaf {
             serial: "41".to_owned(),
+            issuer: 2,
             revoked_at: NOW,
             invalid_from: Some(NOW),
             listed_until: later,
+        };
+        let issued = IssuedLeaf {
+            serial: "41".to_owned(),
+            issuer: 2,
         };
         {
             let records = open(&folder);
             let mut batch = batch(&[first.clone(), second.clone()]);
             batch.profiles.push(profile());
             batch.leaves.push(leaf.clone());
+            batch.issued.push(issued.clone());
             batch.checkpoint = Some("a note".to_owned());
             records.commit(&batch).await.unwrap();
             assert_eq!(records.next_crl_number().await.unwrap(), 1);
@@ -396,6 +420,8 @@ mod tests {
         assert_eq!(records.profiles().await.unwrap(), [profile()]);
         assert_eq!(records.job(second.id).await.unwrap(), Some(second.clone()));
         assert_eq!(records.revoked_leaves(NOW).await.unwrap(), [leaf]);
+        assert_eq!(records.issued_leaf("41").await.unwrap(), Some(issued));
+        assert_eq!(records.issued_leaf("42").await.unwrap(), None);
         assert!(records.revoked_leaves(later).await.unwrap().is_empty());
         assert_eq!(records.next_crl_number().await.unwrap(), 2);
         let head = records.log_head().await.unwrap();

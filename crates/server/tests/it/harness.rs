@@ -197,7 +197,7 @@ pub(crate) fn signer_config(socket: PathBuf, home: &Path) -> SignerConfig {
             authority: AuthorityConfig {
                 folder: home.join("keys"),
                 subject: AuthoritySubject::default(),
-                crl_url: None,
+                pki: signer::PkiSettings::default(),
                 kdf_cost: KdfCost::TESTS_ONLY,
             },
             unlock: UnlockSource::Default(home.join("unlock")),

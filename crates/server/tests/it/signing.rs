@@ -104,6 +104,44 @@ async fn the_public_side_needs_no_token() {
 }
 
 #[tokio::test]
+async fn anybody_may_ask_the_responder_and_the_time_and_is_answered_in_der() {
+    let fixture = Fixture::start().await;
+    let post = async |path, kind: &str, body: Vec<u8>| {
+        let request = fixture.server.anonymous("POST", path);
+        send(request.header("Content-Type", kind).body(body)).await
+    };
+    let (ocsp, time) = ("application/ocsp-request", "application/timestamp-query");
+    let answer = post("/pki/ocsp", ocsp, b"nonsense".to_vec()).await;
+    assert_eq!(answer.header("content-type"), "application/ocsp-response");
+    assert_eq!(answer.body[..], [0x30, 3, 0x0a, 1, 1], "malformedRequest");
+    for path in [
+        "/pki/ocsp/bm9uc2Vuc2U=",
+        "/pki/ocsp/bm9uc2Vuc2U%3D",
+        "/pki/ocsp/+/%",
+    ] {
+        let answer = send(fixture.server.anonymous("GET", path)).await;
+        assert!(
+            matches!(answer.status.as_u16(), 200 | 400),
+            "{path}: {answer:?}"
+        );
+    }
+    let answer = post("/pki/tsa", time, b"nonsense".to_vec()).await;
+    assert_eq!(answer.header("content-type"), "application/timestamp-reply");
+    assert_eq!(answer.status, 200);
+    for (path, kind, bytes, expected) in [
+        ("/pki/ocsp", time, 10, 400),
+        ("/pki/tsa", ocsp, 10, 400),
+        ("/pki/ocsp", ocsp, 8 * 1024 + 1, 413),
+        ("/pki/tsa", time, 8 * 1024 + 1, 413),
+    ] {
+        let answer = post(path, kind, vec![0x30; bytes]).await;
+        assert_eq!(answer.status, expected, "{path} {kind} {bytes}");
+    }
+    let unknown = send(fixture.server.anonymous("GET", "/pki/crl/00.crl")).await;
+    assert_eq!(error(&unknown), "404 issuer-not-found");
+}
+
+#[tokio::test]
 async fn denials_have_status_and_code() {
     let fixture = Fixture::start().await;
     let digest = oci::Digest::sha256(b"x");

@@ -1,4 +1,4 @@
-//! The revocation list of the intermediate (RFC 5280 §5).
+//! The revocation list of an intermediate (RFC 5280 §5).
 //!
 //! It is complete and has no issuing distribution point: stock `notation` refuses lists with
 //! critical extensions. An entry with an invalidity date revokes only what was signed at that
@@ -10,7 +10,8 @@ use rcgen::{
 };
 use time::OffsetDateTime;
 
-use super::{Authority, AuthorityError, not_signed, whole_seconds};
+use super::issuer::SigningIssuer;
+use super::{AuthorityError, not_signed, whole_seconds};
 
 /// When a list was made, and until when it may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,25 +33,36 @@ pub struct RevocationEntry {
     pub invalid_from: Option<OffsetDateTime>,
 }
 
-impl Authority {
+impl SigningIssuer {
     /// Returns the list with the given number, in DER.
-    pub fn sign_crl(
+    pub(crate) fn sign_crl(
         &self,
         number: u64,
         times: CrlTimes,
         entries: &[RevocationEntry],
     ) -> Result<Vec<u8>, AuthorityError> {
-        let params = CertificateRevocationListParams {
-            this_update: whole_seconds(times.this_update),
-            next_update: whole_seconds(times.next_update),
-            crl_number: SerialNumber::from(number),
-            issuing_distribution_point: None,
-            revoked_certs: entries.iter().map(entry_params).collect(),
-            key_identifier_method: KeyIdMethod::Sha256,
-        };
-        let signed = params.signed_by(&self.issuer);
-        let signed = signed.map_err(|error| not_signed(error, self.issuer.key()))?;
+        let (issuer, key_id) = self.list_signer();
+        let params = list_params(number, times, entries, key_id);
+        let signed = params.signed_by(issuer);
+        let signed = signed.map_err(|error| not_signed(error, issuer.key()))?;
         Ok(signed.der().to_vec())
+    }
+}
+
+/// Returns what a list says.
+pub(super) fn list_params(
+    number: u64,
+    times: CrlTimes,
+    entries: &[RevocationEntry],
+    key_identifier_method: KeyIdMethod,
+) -> CertificateRevocationListParams {
+    CertificateRevocationListParams {
+        this_update: whole_seconds(times.this_update),
+        next_update: whole_seconds(times.next_update),
+        crl_number: SerialNumber::from(number),
+        issuing_distribution_point: None,
+        revoked_certs: entries.iter().map(entry_params).collect(),
+        key_identifier_method,
     }
 }
 

@@ -10,6 +10,7 @@ use x509_cert::Certificate;
 
 const COUNTRY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.6");
 const STATE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.8");
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 const ORGANIZATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
 
 /// `C`, `ST` and `O`: what an `x509.subject` identity must name besides the profile.
@@ -156,6 +157,15 @@ impl AuthoritySubject {
         }
         Ok(())
     }
+}
+
+/// Returns the one common name of a subject.
+pub(super) fn common_name(subject: &x509_cert::name::Name) -> Option<String> {
+    let mut names = subject
+        .iter()
+        .filter(|attribute| attribute.oid == COMMON_NAME);
+    let name = text(&names.next()?.value).filter(|name| is_plain(name, 64));
+    names.next().is_none().then_some(name).flatten()
 }
 
 fn is_plain(value: &str, limit: usize) -> bool {

@@ -1,6 +1,6 @@
 //! Tests of the authority: shapes of certificates and lists, and what happens on disk.
 
-use der::Decode as _;
+use der::{Decode as _, Encode as _};
 use time::Duration;
 use time::macros::datetime;
 use x509_cert::Certificate;
@@ -9,10 +9,10 @@ use x509_cert::crl::CertificateList;
 use x509_cert::ext::pkix::{BasicConstraints, CrlDistributionPoints, ExtendedKeyUsage, KeyUsage};
 
 use super::*;
-use crate::custody::{SealedFolder, UnlockSecret};
+use crate::custody::{KeyAlgorithm, SealedFolder, UnlockSecret};
 use crate::keys::LeafKey;
 
-const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
+pub(super) const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
 
 fn custody(folder: &Path, secret: &str) -> Arc<dyn Custody> {
     let secret = UnlockSecret::parse(secret.as_bytes().to_vec()).unwrap();
@@ -20,20 +20,25 @@ fn custody(folder: &Path, secret: &str) -> Arc<dyn Custody> {
     Arc::new(SealedFolder::open(&keys, secret, KdfCost::TESTS_ONLY).unwrap())
 }
 
-fn sealed(folder: &Path) -> Arc<dyn Custody> {
+pub(super) fn sealed(folder: &Path) -> Arc<dyn Custody> {
     custody(folder, "correct horse battery staple")
 }
 
-fn config(folder: &Path) -> AuthorityConfig {
+pub(super) fn config(folder: &Path) -> AuthorityConfig {
     AuthorityConfig {
         folder: folder.join("keys"),
         subject: AuthoritySubject::default(),
-        crl_url: Some("http://127.0.0.1:5000/pki/ca.crl".to_owned()),
+        pki: PkiSettings {
+            crl_url: Some("http://127.0.0.1:5000/pki/ca.crl".to_owned()),
+            ocsp_url: Some("http://127.0.0.1:5000/pki/ocsp".to_owned()),
+            root_crl_url: Some("http://127.0.0.1:5000/pki/root.crl".to_owned()),
+            ..PkiSettings::default()
+        },
         kdf_cost: KdfCost::TESTS_ONLY,
     }
 }
 
-fn open(folder: &Path, now: OffsetDateTime) -> Result<Authority, AuthorityError> {
+pub(super) fn open(folder: &Path, now: OffsetDateTime) -> Result<Authority, AuthorityError> {
     Authority::open(config(folder), sealed(folder), now)
 }
 
@@ -44,6 +49,7 @@ fn leaf(authority: &Authority) -> Leaf {
     };
     let name = "ci-build".parse().unwrap();
     let key = LeafKey::generate(KeyAlgorithm::P384).unwrap();
+    let key = (key, LeafSerial::Random);
     authority.issue_leaf(&name, times, key).unwrap()
 }
 
@@ -77,7 +83,8 @@ fn the_chain_has_the_shape_that_notation_wants() {
         let (critical, usage) = extension::<KeyUsage>(certificate).unwrap();
         assert!(critical && usage.key_cert_sign() && usage.crl_sign());
         assert!(!usage.digital_signature());
-        assert!(extension::<CrlDistributionPoints>(certificate).is_none());
+        let has_list = extension::<CrlDistributionPoints>(certificate).is_some();
+        assert_eq!(has_list, certificate == intermediate, "the root's list");
     }
     let (critical, usage) = extension::<KeyUsage>(leaf).unwrap();
     assert!(critical && usage.digital_signature());
@@ -173,7 +180,7 @@ fn another_secret_does_not_open_the_authority() {
 
 #[test]
 fn a_lost_key_is_an_error_and_not_a_new_key() {
-    for name in ["root", "intermediate"] {
+    for name in ["intermediate", "timestamping-ca"] {
         let folder = tempfile::tempdir().unwrap();
         open(folder.path(), NOW).unwrap();
         std::fs::remove_file(folder.path().join(format!("keys/{name}.key"))).unwrap();
@@ -183,6 +190,19 @@ fn a_lost_key_is_an_error_and_not_a_new_key() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn the_root_key_may_be_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let beside = open(folder.path(), NOW).unwrap();
+    assert!(beside.root_key_beside());
+    std::fs::remove_file(folder.path().join("keys/root.key")).unwrap();
+    let elsewhere = open(folder.path(), NOW).unwrap();
+    assert!(!elsewhere.root_key_beside());
+    assert_eq!(elsewhere.chain_pem(), beside.chain_pem());
+    let chain = parsed(&leaf(&elsewhere).chain);
+    assert_signed(&chain[0], &chain[1]);
 }
 
 #[test]
@@ -212,6 +232,26 @@ fn making_an_authority_resumes_where_it_was_interrupted() {
 }
 
 #[test]
+fn a_leaf_says_where_its_list_and_its_responder_are() {
+    use x509_cert::ext::pkix::AuthorityInfoAccessSyntax;
+    let folder = tempfile::tempdir().unwrap();
+    let authority = open(folder.path(), NOW).unwrap();
+    let leaf = leaf(&authority);
+    let list = format!(
+        "http://127.0.0.1:5000/pki/crl/{}.crl",
+        authority.current().key_id()
+    );
+    assert_eq!(authority.crl_url(), Some(list.clone()));
+    let text = String::from_utf8_lossy(&leaf.chain[0]).into_owned();
+    assert!(text.contains(&list));
+    let certificate = &parsed(&leaf.chain)[0];
+    let (critical, access) = extension::<AuthorityInfoAccessSyntax>(certificate).unwrap();
+    assert!(!critical);
+    assert_eq!(access.0.len(), 1);
+    assert!(text.contains("http://127.0.0.1:5000/pki/ocsp"));
+}
+
+#[test]
 fn a_list_holds_what_was_revoked() {
     let folder = tempfile::tempdir().unwrap();
     let authority = open(folder.path(), NOW).unwrap();
@@ -228,7 +268,7 @@ fn a_list_holds_what_was_revoked() {
         entry(0x41, None),
         entry(0x42, Some(NOW - Duration::days(1))),
     ];
-    let der = authority.sign_crl(300, times, &entries).unwrap();
+    let der = authority.current().sign_crl(300, times, &entries).unwrap();
     let list = CertificateList::<Rfc5280>::from_der(&der).unwrap();
     let revoked = list.tbs_cert_list.revoked_certificates.unwrap();
     let oids = |index: usize| {
@@ -250,7 +290,7 @@ fn a_list_holds_what_was_revoked() {
             .any(critical)
     );
 
-    let empty = authority.sign_crl(301, times, &[]).unwrap();
+    let empty = authority.current().sign_crl(301, times, &[]).unwrap();
     let empty = CertificateList::<Rfc5280>::from_der(&empty).unwrap();
     assert!(empty.tbs_cert_list.revoked_certificates.is_none());
 }

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use trust::tlog::MAX_ENTRY_BYTES;
 
-use crate::job::{JobKind, JobRevocation, JobStatus, SigningJob};
+use crate::job::{JobKind, JobRevocation, JobStatus, SigningJob, first_issuer, is_first_issuer};
 
 /// What is left of an entry for what it says, beside version, kind and time.
 pub const MAX_BODY_BYTES: usize = MAX_ENTRY_BYTES - 128;
@@ -154,6 +154,8 @@ struct SignatureBody {
     leaf_tbs_sha384: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     shares_leaf: bool,
+    #[serde(default = "first_issuer", skip_serializing_if = "is_first_issuer")]
+    issuer: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     envelope_sha256: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -177,6 +179,7 @@ impl From<&SigningJob> for SignatureBody {
             leaf_sha256: job.leaf_sha256.clone(),
             leaf_tbs_sha384: job.leaf_tbs_sha384.clone(),
             shares_leaf: job.shares_leaf,
+            issuer: job.issuer,
             envelope_sha256: job.envelope_sha256.clone(),
             signed_sha256: job.signed_sha256.clone(),
         }
@@ -214,6 +217,7 @@ pub fn job_of_entry(
         leaf_sha256: body.leaf_sha256,
         leaf_tbs_sha384: body.leaf_tbs_sha384,
         shares_leaf: body.shares_leaf,
+        issuer: body.issuer,
         envelope_sha256: body.envelope_sha256,
         signed_sha256: body.signed_sha256,
         status,

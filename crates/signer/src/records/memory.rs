@@ -11,7 +11,7 @@ use super::{
     Batch, Coverage, CoverageQuery, ExpiryQuery, JobPage, JobQuery, KeptRevocation, LeafName,
     LogEntry, LogHead, LogRecords, Records, RecordsError, RevocationRecords,
 };
-use crate::job::{JobId, RevokedLeaf, SigningJob};
+use crate::job::{IssuedLeaf, JobId, RevokedLeaf, SigningJob};
 use crate::profile::{ProfileName, SigningProfile};
 
 /// Records in memory.
@@ -26,6 +26,7 @@ struct State {
     jobs: BTreeMap<u64, SigningJob>,
     positions: BTreeMap<JobId, u64>,
     leaves: BTreeMap<String, RevokedLeaf>,
+    issued: BTreeMap<String, IssuedLeaf>,
     entries: Vec<LogEntry>,
     nodes: BTreeMap<Node, Hash>,
     checkpoint: Option<String>,
@@ -209,6 +210,9 @@ impl Records for MemoryRecords {
             .leaves
             .extend(leaves.map(|leaf| (leaf.serial.clone(), leaf)));
         state.revocations.extend(batch.revocations);
+        for leaf in batch.issued {
+            state.issued.insert(leaf.serial.clone(), leaf);
+        }
         state.entries.extend(batch.entries);
         state
             .nodes
@@ -265,6 +269,10 @@ impl Records for MemoryRecords {
 
     async fn unlogged_jobs(&self, _: usize) -> Result<Vec<SigningJob>, RecordsError> {
         Ok(Vec::new())
+    }
+
+    async fn issued_leaf(&self, serial: &str) -> Result<Option<IssuedLeaf>, RecordsError> {
+        Ok(self.state().issued.get(serial).cloned())
     }
 
     async fn revoked_leaves(&self, now: OffsetDateTime) -> Result<Vec<RevokedLeaf>, RecordsError> {

@@ -27,6 +27,15 @@ pub enum SignerError {
     /// The log has no such entry or tile.
     #[error("there is no {0} in a log of {1} entries")]
     NotInLog(String, u64),
+    /// No intermediate of ours has such a key.
+    #[error("no intermediate of this authority has key identifier `{0}`")]
+    NoIssuer(String),
+    /// The root has no revocation list here.
+    #[error("the root of this authority has no revocation list here")]
+    NoRootList,
+    /// There is no intermediate for time-stamping.
+    #[error("this authority stamps no time: it has no intermediate for that")]
+    NoTimestamping,
     /// The payload is not signed.
     #[error(transparent)]
     Payload(#[from] RefusedPayload),

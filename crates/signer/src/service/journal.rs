@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use trust::tlog::{Checkpoint, Frontier, MAX_SIZE, SignedNote};
 
 use super::{Clock, SignerError, StartError};
-use crate::job::{RevokedLeaf, SigningJob};
+use crate::job::{IssuedLeaf, RevokedLeaf, SigningJob};
 use crate::log::{Entry, LogKey, read};
 use crate::profile::SigningProfile;
 use crate::records::{Batch, KeptRevocation, LogEntry, Records, RecordsError, TreeNode};
@@ -45,6 +45,8 @@ pub(super) struct Rows {
     pub(super) leaves: Vec<RevokedLeaf>,
     /// Revocations, as they are pushed.
     pub(super) revocations: Vec<KeptRevocation>,
+    /// Leaves that several jobs share, issued now.
+    pub(super) issued: Vec<IssuedLeaf>,
 }
 
 /// Where and when a change was recorded.
@@ -300,6 +302,7 @@ impl Staged {
         self.batch.jobs.extend(rows.jobs);
         self.batch.leaves.extend(rows.leaves);
         self.batch.revocations.extend(rows.revocations);
+        self.batch.issued.extend(rows.issued);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Signing: authorize, check the payload, sign, record, answer.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use oci::{Digest, MediaType};
 use time::{Duration, OffsetDateTime};
@@ -11,9 +12,9 @@ use super::journal::{Change, Rows};
 use super::quotas::{Permit, Permitted, left_no_job};
 use super::{Signer, SignerError};
 use crate::account::AccountNumber;
-use crate::authority::{AuthorityError, LEAF_LIFE, Leaf, LeafTimes, whole_seconds};
+use crate::authority::{AuthorityError, LEAF_LIFE, Leaf, LeafSerial, LeafTimes, whole_seconds};
 use crate::custody::{CustodyError, KeyAlgorithm};
-use crate::job::{JobId, JobKind, JobStatus, SigningJob};
+use crate::job::{IssuedLeaf, JobId, JobKind, JobStatus, SigningJob};
 use crate::keys::LeafKey;
 use crate::log::Entry;
 use crate::payload::{self, Signatory};
@@ -168,6 +169,7 @@ impl Signer {
                 not_after: draft.expires,
             };
             let key = LeafKey::generate(KeyAlgorithm::P384).map_err(key_failed)?;
+            let key = (key, LeafSerial::Job(draft.id));
             let leaf = authority.issue_leaf(&draft.profile.name, times, key)?;
             let bytes = trust::dsse::pae(&payload_type, &payload);
             let value = leaf.key.sign(&bytes).map_err(key_failed)?;
@@ -254,18 +256,19 @@ impl Signer {
     }
 
     fn notary_leaf(&self, draft: &Draft) -> Result<Arc<Leaf>, SignerError> {
-        let issue = |life: Duration| {
+        let issue = |life: Duration, serial| {
             let not_before = draft.signed_at;
             let times = LeafTimes {
                 not_before,
                 not_after: not_before + life,
             };
             let key = LeafKey::generate(draft.profile.platform.key_algorithm())?;
+            let key = (key, serial);
             let leaf = self.authority.issue_leaf(&draft.profile.name, times, key)?;
             Ok::<_, AuthorityError>(Arc::new(leaf))
         };
         let LeafPolicy::Rotating { days } = draft.profile.leaf else {
-            return Ok(issue(LEAF_LIFE)?);
+            return Ok(issue(LEAF_LIFE, LeafSerial::Job(draft.id))?);
         };
         // Issued under the lock: whoever else needs it now would only issue another.
         let mut leaves = self.leaves();
@@ -274,7 +277,7 @@ impl Signer {
         {
             return Ok(leaf.clone());
         }
-        let leaf = issue(Duration::days(days.into()))?;
+        let leaf = issue(Duration::days(days.into()), LeafSerial::Random)?;
         leaves.insert(draft.profile.name.clone(), leaf.clone());
         Ok(leaf)
     }
@@ -318,6 +321,7 @@ impl Signer {
             leaf_sha256: leaf.fingerprints[0].clone(),
             leaf_tbs_sha384: (draft.profile.dialect == Dialect::Aws).then(|| leaf.tbs_sha384()),
             shares_leaf: is_rotating && draft.kind == JobKind::Notary,
+            issuer: leaf.issuer,
             envelope_sha256: Some(Digest::sha256(&answer.envelope).hex().to_owned()),
             signed_sha256: Some(signed_sha256),
             status: JobStatus::Succeeded,
@@ -325,10 +329,12 @@ impl Signer {
         };
         let entry = Entry::of_job(&job)?;
         let rows = Rows {
+            issued: leaf.to_record(job.shares_leaf).into_iter().collect(),
             new_job: Some(job),
             ..Rows::default()
         };
         let recorded = self.journal.commit(Change { entry, rows }).await?;
+        leaf.is_on_record.store(true, Ordering::Relaxed);
         Ok(SignedEnvelope {
             position: recorded.position,
             ..answer
@@ -337,6 +343,16 @@ impl Signer {
 }
 
 impl Leaf {
+    /// Returns the row of a leaf that several jobs share, until it is on record: jobs that are
+    /// written at once bring it along each, and one that is known already stays as it is.
+    fn to_record(&self, is_shared: bool) -> Option<IssuedLeaf> {
+        let is_needed = is_shared && !self.is_on_record.load(Ordering::Relaxed);
+        is_needed.then(|| IssuedLeaf {
+            serial: self.serial.clone(),
+            issuer: self.issuer,
+        })
+    }
+
     /// Returns whether a rotating leaf still signs: in the first two thirds of its life.
     fn is_fresh_at(&self, now: OffsetDateTime) -> bool {
         let life = self.times.not_after - self.times.not_before;

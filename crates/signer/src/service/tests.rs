@@ -3,6 +3,7 @@
 
 mod aws;
 mod custody;
+mod ocsp;
 mod revocation;
 mod rules;
 
@@ -16,14 +17,14 @@ use x509_cert::crl::CertificateList;
 
 use super::*;
 use crate::custody::KdfCost;
-use crate::job::RevokedLeaf;
+use crate::job::{IssuedLeaf, RevokedLeaf};
 use crate::job::{JobKind, JobStatus, SigningJob};
 use crate::profile::{Grants, LeafPolicy, ProfileSpec, ProfileStatus};
 use crate::records::{
     Batch, Coverage, CoverageQuery, ExpiryQuery, JobPage, JobQuery, KeptRevocation, LeafName,
     LogHead, LogRecords, MemoryRecords, RecordsError, RevocationRecords,
 };
-use crate::{AuthoritySubject, JobRevocation};
+use crate::{AuthoritySubject, JobRevocation, PkiSettings};
 use trust::tlog::{Hash, Node};
 
 const START: OffsetDateTime = datetime!(2026-03-01 12:00:00.5 UTC);
@@ -84,7 +85,7 @@ impl Fixture {
 
     /// Serial numbers and dates of invalidity on the current list.
     async fn listed(&self) -> Vec<(String, Option<OffsetDateTime>)> {
-        let list = self.signer.revocation_list().await.unwrap();
+        let list = self.signer.revocation_list(None).await.unwrap();
         let list = CertificateList::<Rfc5280>::from_der(&list.der).unwrap();
         let revoked = list.tbs_cert_list.revoked_certificates.unwrap_or_default();
         let entry = |entry: &x509_cert::crl::RevokedCert<Rfc5280>| {
@@ -115,7 +116,10 @@ fn config(folder: &Path, time: Arc<Mutex<OffsetDateTime>>) -> ServiceConfig {
         authority: AuthorityConfig {
             folder: folder.join("data/keys"),
             subject: AuthoritySubject::default(),
-            crl_url: Some("http://127.0.0.1:5000/pki/ca.crl".to_owned()),
+            pki: PkiSettings {
+                crl_url: Some("http://127.0.0.1:5000/pki/ca.crl".to_owned()),
+                ..PkiSettings::default()
+            },
             kdf_cost: KdfCost::TESTS_ONLY,
         },
         unlock: UnlockSource::File(unlock),
@@ -473,10 +477,10 @@ async fn a_profile_is_revoked_from_a_time_on_and_only_ever_earlier() {
     assert_eq!(listed.len(), 3);
     assert!(listed.iter().all(|(_, date)| *date == Some(earlier)));
     // The same again changes nothing.
-    let number = fixture.signer.revocation_list().await.unwrap().number;
+    let number = fixture.signer.revocation_list(None).await.unwrap().number;
     revoke(earlier).await.unwrap();
     assert_eq!(
-        fixture.signer.revocation_list().await.unwrap().number,
+        fixture.signer.revocation_list(None).await.unwrap().number,
         number
     );
 }
@@ -504,7 +508,7 @@ async fn a_single_revocation_is_not_weakened_by_one_of_its_profile() {
 async fn lists_are_kept_until_something_changes_or_half_their_time_is_over() {
     let fixture = Fixture::new().await;
     fixture.profile("ci-build", LeafPolicy::PerJob).await;
-    let number = async || fixture.signer.revocation_list().await.unwrap().number;
+    let number = async || fixture.signer.revocation_list(None).await.unwrap().number;
     assert_eq!(number().await, 1);
     fixture.pass(DEFAULT_CRL_PERIOD / 2 - Duration::SECOND);
     assert_eq!(number().await, 1);
@@ -542,13 +546,13 @@ async fn everything_is_there_after_a_restart() {
         .await
         .unwrap();
     let listed = fixture.listed().await;
-    let number = fixture.signer.revocation_list().await.unwrap().number;
+    let number = fixture.signer.revocation_list(None).await.unwrap().number;
     let root = fixture.signer.authority().root_pem();
 
     let fixture = fixture.restart().await;
     assert_eq!(fixture.signer.authority().root_pem(), root);
     assert_eq!(fixture.listed().await, listed);
-    assert!(fixture.signer.revocation_list().await.unwrap().number > number);
+    assert!(fixture.signer.revocation_list(None).await.unwrap().number > number);
     assert_eq!(fixture.job(&kept).await.status, JobStatus::Succeeded);
     assert_eq!(fixture.job(&revoked).await.status, JobStatus::Revoked);
     assert!(fixture.sign("ci-build").await.is_ok());
@@ -719,6 +723,10 @@ impl Records for Bent {
         let unlogged = self.unlogged.lock().unwrap();
         Ok(unlogged.iter().take(limit).cloned().collect())
     }
+    async fn issued_leaf(&self, serial: &str) -> Result<Option<IssuedLeaf>, RecordsError> {
+        self.kept.issued_leaf(serial).await
+    }
+
     async fn revoked_leaves(&self, now: OffsetDateTime) -> Result<Vec<RevokedLeaf>, RecordsError> {
         self.kept.revoked_leaves(now).await
     }

@@ -6,16 +6,16 @@ use std::sync::{Arc, Mutex};
 use signer::custody::KdfCost;
 use signer::service::DEFAULT_CRL_PERIOD;
 use signer::{
-    AuthorityConfig, AuthoritySubject, Grants, LeafPolicy, MemoryRecords, Principal, ProfileSpec,
-    ServiceConfig, SignRequest, SignerClient, SignerConfig, SigningPlatform, StartError,
-    UnlockSource,
+    AuthorityConfig, AuthoritySubject, Grants, LeafPolicy, MemoryRecords, PkiSettings, Principal,
+    ProfileSpec, ServiceConfig, SignRequest, SignerClient, SignerConfig, SigningPlatform,
+    StartError, UnlockSource,
 };
 use time::OffsetDateTime;
 use time::macros::datetime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-pub(crate) const CRL_URL: &str = "http://127.0.0.1:5000/pki/ca.crl";
+const CRL_URL: &str = "http://127.0.0.1:5000/pki/ca.crl";
 pub(crate) const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
 
 /// A signer that serves, and what stops it.
@@ -86,7 +86,10 @@ fn config(folder: &Path, (uid, time): (u32, Arc<Mutex<OffsetDateTime>>)) -> Sign
             authority: AuthorityConfig {
                 folder: folder.join("signer/keys"),
                 subject: AuthoritySubject::default(),
-                crl_url: Some(CRL_URL.to_owned()),
+                pki: PkiSettings {
+                    crl_url: Some(CRL_URL.to_owned()),
+                    ..PkiSettings::default()
+                },
                 kdf_cost: KdfCost::TESTS_ONLY,
             },
             unlock: UnlockSource::File(folder.join("unlock")),

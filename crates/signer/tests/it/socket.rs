@@ -103,7 +103,7 @@ async fn long_lists_of_profiles_and_revocations_come_in_pieces() {
         .revoke_profile(admin(), name, (None, "all".to_owned()))
         .await
         .unwrap();
-    let list = client.revocation_list().await.unwrap();
+    let list = client.revocation_list(None).await.unwrap();
     assert!(
         list.der.len() > signer::protocol::LIST_PIECE_BYTES,
         "{}",

@@ -15,7 +15,7 @@ use trust::{
     RevocationEvidence, StoreKind, TargetArtifact, TrustPolicy, TrustStore, VerifyRequest,
 };
 
-use crate::fixture::{CRL_URL, Fixture, NOW, admin, spec};
+use crate::fixture::{Fixture, NOW, admin, spec};
 
 const POLICY: &str = r#"{"version":"1.0","trustPolicies":[{
     "name":"ours","registryScopes":["*"],"signatureVerification":{"level":"strict"},
@@ -52,9 +52,10 @@ impl Verifier {
         store
             .add(StoreKind::SigningAuthority, "countersign", root.as_bytes())
             .unwrap();
-        let list = fixture.client.revocation_list().await.unwrap();
+        let list = fixture.client.revocation_list(None).await.unwrap();
         let mut revocation = RevocationEvidence::default();
-        revocation.add_crl(CRL_URL, &list.der, now).unwrap();
+        let url = fixture.client.authority().await.unwrap().crl_url.unwrap();
+        revocation.add_crl(&url, &list.der, now).unwrap();
         let policy = TrustPolicy::parse(POLICY.as_bytes()).unwrap();
         Self {
             store,

@@ -22,6 +22,7 @@ pub(crate) const SIGNER: Migrations = &[
     include_str!("../../migrations/signer_002.sql"),
     include_str!("../../migrations/signer_003.sql"),
     include_str!("../../migrations/signer_004.sql"),
+    include_str!("../../migrations/signer_005.sql"),
 ];
 
 /// Brings a database up to date, or refuses one that a newer version wrote.

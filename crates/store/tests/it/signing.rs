@@ -64,6 +64,7 @@ async fn records_survive_reopening() {
         nodes: vec![node(0), node(1)],
         checkpoint: Some("a note".to_owned()),
         imported: Vec::new(),
+        issued: Vec::new(),
     };
     let records = SigningRecords::open(&path).unwrap();
     records.put(change).await.unwrap();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use time::{Duration, OffsetDateTime};
 
+use super::super::ocsp::Answers;
 use super::super::{Signer, SignerError};
 use crate::authority::{CrlTimes, RevocationEntry, whole_seconds};
 use crate::job::RevokedLeaf;
@@ -24,7 +25,10 @@ pub struct RevocationList {
 pub(in crate::service) struct ListState {
     leaves: BTreeMap<String, RevokedLeaf>,
     period: Duration,
-    made: Option<(OffsetDateTime, RevocationList)>,
+    /// The lists in use, by the number of their issuer.
+    made: BTreeMap<u32, (OffsetDateTime, RevocationList)>,
+    /// The answers of the OCSP responders in use.
+    pub(in crate::service) answers: Answers,
 }
 
 impl ListState {
@@ -33,7 +37,8 @@ impl ListState {
         Self {
             leaves: leaves.collect(),
             period,
-            made: None,
+            made: BTreeMap::new(),
+            answers: Answers::default(),
         }
     }
 
@@ -48,13 +53,19 @@ impl ListState {
     pub(super) fn add(&mut self, leaves: Vec<RevokedLeaf>) {
         self.leaves
             .extend(leaves.into_iter().map(|leaf| (leaf.serial.clone(), leaf)));
-        self.made = None;
+        self.made.clear();
+        self.answers.forget();
+    }
+
+    /// Returns how long lists and answers may be used.
+    pub(in crate::service) fn period(&self) -> Duration {
+        self.period
     }
 
     /// Returns the list in use, unless more than half of its time is over: then there is still
     /// time for verifiers to fetch the next one.
-    fn current(&self, now: OffsetDateTime) -> Option<RevocationList> {
-        let (made_at, list) = self.made.as_ref()?;
+    fn current(&self, issuer: u32, now: OffsetDateTime) -> Option<RevocationList> {
+        let (made_at, list) = self.made.get(&issuer)?;
         let fresh = (*made_at..*made_at + self.period / 2).contains(&now);
         fresh.then(|| list.clone())
     }
@@ -64,7 +75,11 @@ impl ListState {
         self.leaves.get(serial)
     }
 
-    fn entries(&mut self, now: OffsetDateTime) -> Result<Vec<RevocationEntry>, SignerError> {
+    fn entries(
+        &mut self,
+        issuer: u32,
+        now: OffsetDateTime,
+    ) -> Result<Vec<RevocationEntry>, SignerError> {
         self.leaves.retain(|_, leaf| leaf.listed_until > now);
         let entry = |leaf: &RevokedLeaf| {
             let serial = hex::decode(&leaf.serial);
@@ -80,19 +95,29 @@ impl ListState {
                 invalid_from,
             })
         };
-        self.leaves.values().map(entry).collect()
+        let leaves = self.leaves.values().filter(|leaf| leaf.issuer == issuer);
+        leaves.map(entry).collect()
     }
 }
 
 impl Signer {
-    /// Returns the revocation list, made anew when something changed or half its time is over.
-    pub async fn revocation_list(&self) -> Result<RevocationList, SignerError> {
+    /// Returns the revocation list of the intermediate whose key has this identifier, of the newest
+    /// when it is absent: made anew when something changed or half its time is over.
+    pub async fn revocation_list(
+        &self,
+        key_id: Option<&str>,
+    ) -> Result<RevocationList, SignerError> {
+        let issuer = match key_id {
+            None => self.authority.current(),
+            Some(id) => self.authority.issuer_by_key(id).ok_or_else(no_issuer(id))?,
+        };
+        let issuer = issuer.generation();
         let mut state = self.list.lock().await;
         let now = self.now();
-        if let Some(list) = state.current(now) {
+        if let Some(list) = state.current(issuer, now) {
             return Ok(list);
         }
-        let entries = state.entries(now)?;
+        let entries = state.entries(issuer, now)?;
         let number = self.records.next_crl_number().await?;
         let next_update = whole_seconds(now + state.period);
         let times = CrlTimes {
@@ -100,14 +125,24 @@ impl Signer {
             next_update,
         };
         let authority = self.authority.clone();
-        let signing = move || Ok(authority.sign_crl(number, times, &entries)?);
+        let signing = move || {
+            let mut issuers = authority.issuers().iter();
+            let issuer = issuers.find(|one| one.generation() == issuer);
+            let issuer = issuer.ok_or(SignerError::NoIssuer(String::new()))?;
+            Ok(issuer.sign_crl(number, times, &entries)?)
+        };
         let der = self.pool.run(signing).await?.into();
         let list = RevocationList {
             der,
             number,
             next_update,
         };
-        state.made = Some((now, list.clone()));
+        state.made.insert(issuer, (now, list.clone()));
         Ok(list)
     }
+}
+
+fn no_issuer(key_id: &str) -> impl FnOnce() -> SignerError {
+    let key_id = key_id.chars().take(80).collect();
+    move || SignerError::NoIssuer(key_id)
 }

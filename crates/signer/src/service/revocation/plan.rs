@@ -352,6 +352,7 @@ impl Signer {
         let expires = last.map_or(job.expires, |last| last.max(job.expires));
         RevokedLeaf {
             serial: job.leaf_serial.clone(),
+            issuer: job.issuer,
             revoked_at: now,
             invalid_from,
             listed_until: expires + LISTED_AFTER_EXPIRY,
@@ -504,6 +505,7 @@ fn certificate_line(job: &SigningJob, from: Option<OffsetDateTime>) -> Revoked {
 fn listed_leaf(job: &SigningJob, from: OffsetDateTime, now: OffsetDateTime) -> RevokedLeaf {
     RevokedLeaf {
         serial: job.leaf_serial.clone(),
+        issuer: job.issuer,
         revoked_at: now,
         invalid_from: Some(from.min(job.signed_at)),
         listed_until: job.expires + LISTED_AFTER_EXPIRY,

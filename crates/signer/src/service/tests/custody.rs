@@ -99,7 +99,7 @@ async fn keys_out_of_reach_make_signing_unavailable_until_they_are_back() {
     assert_eq!(failure.code, "keys-unreachable");
     insta::assert_snapshot!(failure.message, @"token `signing` cannot be reached: the device was removed");
     fixture.pass(Duration::hours(1));
-    assert!(fixture.signer.revocation_list().await.is_err());
+    assert!(fixture.signer.revocation_list(None).await.is_err());
     let query = JobQuery {
         limit: 10,
         ..JobQuery::default()
@@ -108,5 +108,5 @@ async fn keys_out_of_reach_make_signing_unavailable_until_they_are_back() {
 
     plugged.store(true, Ordering::SeqCst);
     fixture.sign("ci-build").await.unwrap();
-    fixture.signer.revocation_list().await.unwrap();
+    fixture.signer.revocation_list(None).await.unwrap();
 }
