@@ -10,8 +10,8 @@ use server::roles::signer::{AuthorityOptions, SignerSettings};
 use server::roles::signer_records::StoredRecords;
 use server::roles::{ChildSettings, RoleSettings};
 use signer::{
-    JobId, JobQuery, LogRecords, Principal, ProfileSpec, Records, SignRequest, SignedEnvelope,
-    SignerClient,
+    Installation, JobId, JobQuery, LogRecords, Principal, ProfileSpec, Records, SignRequest,
+    SignedEnvelope, SignerClient,
 };
 use store::SigningRecords;
 use tokio::task::JoinSet;
@@ -71,6 +71,7 @@ impl Place {
             "unlock": "an unlocking secret of a test",
             "public_url": "http://sign.example",
             "authority": AuthorityOptions::default(),
+            "installation": Installation::default(),
         });
         serde_json::from_value(settings).unwrap()
     }

@@ -207,6 +207,7 @@ fn what_cannot_be_signed_says_why() {
     status      active
     validity    1 day
     leaf        per job
+    dialect     plain
     granted to  nobody
     made        <time>
     identity    x509.subject: C=US, ST=WA, O=Countersign, CN=closed
