@@ -131,7 +131,8 @@ fn what_is_not_a_request_is_refused() {
         draft.der()
     };
     let trailing = [Draft::default().der(), vec![0]].concat();
-    let table: [(&str, Vec<u8>, fn(&E) -> bool); 14] = [
+    type Expected = fn(&E) -> bool;
+    let table: [(&str, Vec<u8>, Expected); 14] = [
         ("empty", vec![], |e| matches!(e, E::Shape(_))),
         ("trailing", trailing, |e| matches!(e, E::Shape(_))),
         ("none", with(|d| d.count = 0), |e| *e == E::Count(0)),
