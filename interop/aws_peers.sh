@@ -18,22 +18,17 @@ quietly() { "$@" >"$log" 2>&1 || { tail -20 "$log" >&2; return 1; }; }
 stamp=$venv/.installed-aws-$(printf '%s\n' "${PYTHON_PACKAGES[@]}" | sha256sum | cut -c1-12)
 [[ -e $stamp ]] || { quietly "$venv/bin/pip" install --quiet "${PYTHON_PACKAGES[@]}" && touch "$stamp"; }
 
-# The module proxy does not serve the plugin everywhere. Then it is built, unmodified, from a copy of its repository that
-# AWS_SIGNER_PLUGIN_SOURCE names (a git repository or a folder); without one its pairs are skipped, and say so.
+# The module proxy does not serve the plugin everywhere. Then AWS_SIGNER_PLUGIN may name the program, as somebody has it installed;
+# without one its pairs are skipped, and say so.
 plugin=$home/bin/notation-$PLUGIN
 [[ -x $plugin ]] && exit
 PATH=$venv/bin:$PATH
 work=$(mktemp -d)
 trap 'rm -rf "$log" "$work"' EXIT
-if [[ -n ${AWS_SIGNER_PLUGIN_SOURCE:-} ]]; then
-  if git -C "$AWS_SIGNER_PLUGIN_SOURCE" rev-parse --git-dir >/dev/null 2>&1; then
-    quietly git clone --quiet "$AWS_SIGNER_PLUGIN_SOURCE" "$work/plugin"
-  else
-    cp -r "$AWS_SIGNER_PLUGIN_SOURCE" "$work/plugin"
-  fi
-  (cd "$work/plugin" && quietly go build -mod=mod -o "$plugin" ./cmd)
+if [[ -n ${AWS_SIGNER_PLUGIN:-} ]]; then
+  cp "$AWS_SIGNER_PLUGIN" "$plugin"
 elif GOBIN=$work go install "$PLUGIN_MODULE/cmd@$PLUGIN_VERSION" >"$log" 2>&1; then
   mv "$work/cmd" "$plugin"
 else
-  echo "the AWS Signer plugin cannot be had from the module proxy: set AWS_SIGNER_PLUGIN_SOURCE to a copy of its repository" >&2
+  echo "the AWS Signer plugin cannot be had from the module proxy: set AWS_SIGNER_PLUGIN to the program" >&2
 fi
