@@ -3,8 +3,8 @@
 //! A revocation names a signature, a digest, a certificate, a profile or a version of one
 //! ([`RevocationTarget`]), and a moment. The moment is resolved once to a position in the log: what
 //! lies there or after it is covered, whatever time it claims. What is covered is worked out in
-//! one place ([`plan`](self::plan)), for the revocation itself and for the look at it beforehand
-//! ([`preview`](self::preview)). A revocation is never taken back; its moment may be moved further
+//! one place ([`plan`]), for the revocation itself and for the look at it beforehand
+//! ([`preview`]). A revocation is never taken back; its moment may be moved further
 //! back.
 //!
 //! Others learn of it by the revocation list ([`list`]), and at once by the feed ([`feed`]). Both
