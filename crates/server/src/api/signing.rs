@@ -247,47 +247,64 @@ impl From<SignerClientError> for ApiError {
     }
 }
 
-/// The signer's codes, which are stable and part of this API.
+/// The signer's codes, which are stable and part of this API; each stands in
+/// `docs/reference/codes.md`.
+const CODES: &[&str] = &[
+    "issuer-not-found",
+    "root-list-not-found",
+    "timestamping-not-set-up",
+    "profile-not-granted",
+    "no-rule-matches",
+    "rule-denies",
+    "quota-used-up",
+    "profile-canceled",
+    "profile-revoked",
+    "profile-version-revoked",
+    "nothing-signed",
+    "too-many-versions",
+    "administrators-only",
+    "signature-of-another-account",
+    "profile-not-found",
+    "profile-of-another-number",
+    "permission-not-found",
+    "permission-exists",
+    "permission-revision-stale",
+    "permission-invalid",
+    "permissions-too-many",
+    "revocation-question-refused",
+    "signature-not-found",
+    "payload-refused",
+    "log-not-found",
+    "log-entry-refused",
+    "profile-invalid",
+    "reason-invalid",
+    "expiry-out-of-range",
+    "request-malformed",
+    "profile-exists",
+    "revocation-time-refused",
+    "revocation-list-replaced",
+    "signer-busy",
+    "signer-timeout",
+    "keys-unreachable",
+    "keys-locked",
+];
+
 fn known_code(code: &str) -> &'static str {
-    const CODES: &[&str] = &[
-        "issuer-not-found",
-        "root-list-not-found",
-        "timestamping-not-set-up",
-        "profile-not-granted",
-        "no-rule-matches",
-        "rule-denies",
-        "quota-used-up",
-        "profile-canceled",
-        "profile-revoked",
-        "profile-version-revoked",
-        "nothing-signed",
-        "too-many-versions",
-        "administrators-only",
-        "signature-of-another-account",
-        "profile-not-found",
-        "profile-of-another-number",
-        "permission-not-found",
-        "permission-exists",
-        "permission-revision-stale",
-        "permission-invalid",
-        "permissions-too-many",
-        "revocation-question-refused",
-        "signature-not-found",
-        "payload-refused",
-        "log-not-found",
-        "log-entry-refused",
-        "profile-invalid",
-        "reason-invalid",
-        "expiry-out-of-range",
-        "request-malformed",
-        "profile-exists",
-        "revocation-time-refused",
-        "revocation-list-replaced",
-        "signer-busy",
-        "signer-timeout",
-        "keys-unreachable",
-        "keys-locked",
-    ];
     let known = CODES.iter().find(|known| **known == code);
     known.copied().unwrap_or("signer-failed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CODES;
+
+    #[test]
+    fn every_code_of_the_signer_has_its_row() {
+        let page = include_str!("../../../../docs/reference/codes.md");
+        let missing: Vec<_> = CODES
+            .iter()
+            .filter(|code| !page.contains(&format!("| `{code}`")))
+            .collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
 }
